@@ -1,0 +1,61 @@
+"""Sparse feed-forward: a float32 router picks experts per token, their outputs are mixed.
+
+    router logits (model dtype) -> softmax in float32 over ALL experts -> top k -> divided by their sum
+    expert(x) = (silu(x @ gate) * (x @ up)) @ down, scaled by its router weight after `down`
+
+Experts are stored as the official files store them, input first (y = x @ W): gate_up_proj [E, H, 2I] with
+gate in the first half of the last axis, down_proj [E, I, H]. Tokens are sorted by expert so that each
+expert that is used runs one matrix product. Load balancing losses are training matters and left out.
+Shape letters: T tokens, H hidden size, E experts, I moe_intermediate_size, K experts per token.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from regard.model.config import MoeConfig
+
+
+class Experts(nn.Module):
+    """All experts of one layer, fused."""
+
+    def __init__(self, hidden_size: int, config: MoeConfig) -> None:
+        super().__init__()
+        num_experts, width = config.num_experts, config.moe_intermediate_size
+        self.gate_up_proj = nn.Parameter(torch.empty(num_experts, hidden_size, 2 * width))
+        self.down_proj = nn.Parameter(torch.empty(num_experts, width, hidden_size))
+
+    def weights_of(self, expert: int) -> tuple[Tensor, Tensor]:
+        """gate_up (H, 2I) and down (I, H) of one expert."""
+        return self.gate_up_proj[expert], self.down_proj[expert]
+
+    def forward(self, x_TH: Tensor, topk_ids_TK: Tensor, topk_weights_TK: Tensor) -> Tensor:
+        out_TH = torch.zeros_like(x_TH)
+        for expert in topk_ids_TK.unique().tolist():
+            token, slot = (topk_ids_TK == expert).nonzero(as_tuple=True)
+            gate_up, down = self.weights_of(expert)
+            gate, up = (x_TH[token] @ gate_up).chunk(2, dim=-1)
+            y = (F.silu(gate) * up) @ down
+            out_TH.index_add_(0, token, y * topk_weights_TK[token, slot, None])
+        return out_TH
+
+
+class SparseMLP(nn.Module):
+    """Router and experts; parameter names equal the checkpoint's `mlp.gate` and `mlp.experts`."""
+
+    def __init__(self, hidden_size: int, config: MoeConfig) -> None:
+        super().__init__()
+        self.num_experts_per_tok = config.num_experts_per_tok
+        self.gate = nn.Linear(hidden_size, config.num_experts, bias=False)
+        self.experts = Experts(hidden_size, config)
+
+    def forward(self, x_BTH: Tensor) -> Tensor:
+        x_TH = x_BTH.flatten(0, -2)
+        router_logits_TE = self.gate(x_TH)
+        probabilities_TE = router_logits_TE.softmax(dim=-1, dtype=torch.float32)
+        topk_weights_TK, topk_ids_TK = probabilities_TE.topk(self.num_experts_per_tok, dim=-1)
+        topk_weights_TK = topk_weights_TK / topk_weights_TK.sum(dim=-1, keepdim=True)
+        out_TH = self.experts(x_TH, topk_ids_TK, topk_weights_TK.to(x_TH.dtype))
+        return out_TH.view_as(x_BTH)
