@@ -98,9 +98,8 @@ For each function call, return a json object with function name and arguments wi
 {%- for message in messages -%}
 {%- if message.role == 'system' and tools -%}
 {%- elif message.role == 'tool' -%}
-{%- if loop.first or loop.previtem.role != 'tool' %}<|im_start|>user{% endif %}
-<tool_response>
-{{ show(message.content) }}
+{%- if loop.first or loop.previtem.role != 'tool' %}<|im_start|>user{% endif -%}
+{{ "\\n<tool_response>\\n" }}{{ show(message.content) }}
 </tool_response>
 {%- if loop.last or loop.nextitem.role != 'tool' %}<|im_end|>
 {% endif -%}
