@@ -47,14 +47,14 @@ def draw_line() -> None:
 
 
 def draw_shapes() -> None:
-    """Draw two red circles left of a blue square, and a green triangle below."""
-    picture = Image.new("RGB", (192, 192), "white")
+    """Draw two red circles left of a blue square, and a green triangle below; four times too large, then reduced."""
+    picture = Image.new("RGB", (768, 768), "white")
     draw = ImageDraw.Draw(picture)
-    draw.ellipse((16, 20, 60, 64), fill=(214, 40, 40))
-    draw.ellipse((20, 84, 64, 128), fill=(214, 40, 40))
-    draw.rectangle((116, 40, 164, 88), fill=(38, 84, 204))
-    draw.polygon(((128, 130), (104, 174), (152, 174)), fill=(40, 150, 64))
-    picture.save(EXAMPLES / "shapes.png")
+    draw.ellipse((64, 80, 240, 256), fill=(214, 40, 40))
+    draw.ellipse((80, 336, 256, 512), fill=(214, 40, 40))
+    draw.rectangle((464, 160, 656, 352), fill=(38, 84, 204))
+    draw.polygon(((512, 520), (416, 696), (608, 696)), fill=(40, 150, 64))
+    picture.reduce(4).save(EXAMPLES / "shapes.png")
 
 
 def encode_clip() -> None:
