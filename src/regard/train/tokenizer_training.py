@@ -16,15 +16,11 @@ import json
 from collections.abc import Iterable
 from pathlib import Path
 
-from tokenizers import AddedToken, Regex, Tokenizer, decoders, normalizers, pre_tokenizers, trainers
+from tokenizers import AddedToken, Tokenizer, pre_tokenizers, trainers
 from tokenizers.models import BPE
 
 from regard.errors import ConfigError
-
-SPLIT_EXPRESSION = (
-    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*"
-    r"|\s*[\r\n]+|\s+(?!\S)|\s+"
-)
+from regard.processing.tokenizer import family_tokenizer
 
 # In the order of the official ids. A token that is not "special" survives when a reply is decoded.
 ADDED_TOKENS: tuple[tuple[str, bool], ...] = (
@@ -65,15 +61,7 @@ def train_tokenizer(texts: Iterable[str], *, vocab_size: int) -> Tokenizer:
     num_learned = vocab_size - len(ADDED_TOKENS)
     if num_learned < 256:
         raise ConfigError(f"vocab_size is {vocab_size}; it must be at least {256 + len(ADDED_TOKENS)}")
-    tokenizer = Tokenizer(BPE())
-    tokenizer.normalizer = normalizers.NFC()
-    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
-        [
-            pre_tokenizers.Split(Regex(SPLIT_EXPRESSION), behavior="isolated"),
-            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
-        ]
-    )
-    tokenizer.decoder = decoders.ByteLevel()
+    tokenizer = family_tokenizer(BPE())
     trainer = trainers.BpeTrainer(
         vocab_size=num_learned,
         initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
