@@ -1,0 +1,261 @@
+"""How one screen looks: fonts, colours, borders and the shapes of its controls, as CSS.
+
+`make_theme` draws a palette with readable contrast (WCAG ratio at least `MIN_CONTRAST` between a text and what
+is behind it) and one style for each family of controls, and writes the rules for the class names that
+`screen_widgets` uses. Fonts are families of Debian's font packages; two families are kept for held-out screens.
+"""
+
+from __future__ import annotations
+
+import colorsys
+import subprocess
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+
+from regard.errors import MissingDependencyError
+
+HELD_OUT_FONTS = ("Open Sans", "PT Serif")
+TRAINING_FONTS = (
+    "DejaVu Sans", "Liberation Sans", "Noto Sans", "Roboto", "Lato", "Inter", "Cantarell", "Carlito", "Karla",
+    "Manrope", "Nimbus Sans", "PT Sans", "FreeSans", "Fira Sans", "Ubuntu", "Quicksand", "Play", "Oxygen-Sans",
+    "TeX Gyre Heros", "TeX Gyre Adventor", "B612", "Noto Sans Display", "Tuffy", "Jura", "Comfortaa", "Sora",
+    "Roboto Condensed", "PT Sans Caption", "Liberation Sans Narrow", "Universalis ADF Std", "Dosis",
+    "DejaVu Serif", "Liberation Serif", "Noto Serif", "Roboto Slab", "Caladea", "Gentium", "Charis SIL",
+    "Linux Libertine O", "Linux Biolinum O", "Vollkorn", "C059", "P052", "EB Garamond", "TeX Gyre Bonum",
+    "DejaVu Sans Mono", "Liberation Mono", "Hack", "JetBrains Mono", "Fira Code", "Inconsolata", "Courier Prime",
+)  # fmt: skip
+_FIRST_FONTS = 16  # plain sans-serif families, which most programs use, are drawn more often
+MIN_FONTS = 8
+MIN_CONTRAST = 4.5
+_ACCENT_BAR = (
+    ".bar { background: var(--accent); color: var(--on-accent); }"
+    " .bar :is(.btn, .tab, a, .muted) { color: inherit; background: none; border-color: currentColor; }"
+)
+
+Rgb = tuple[float, float, float]
+
+
+@lru_cache(maxsize=2)
+def fonts(held_out: bool) -> tuple[str, ...]:
+    """Installed families of one side.
+
+    Errors: MissingDependencyError when too few are installed for varied screens.
+    """
+    listing = subprocess.run(["fc-list", ":", "family"], capture_output=True, text=True, check=True).stdout
+    installed = {name.replace("\\", "") for line in listing.splitlines() for name in line.split(",")}
+    wanted = HELD_OUT_FONTS if held_out else TRAINING_FONTS
+    found = tuple(name for name in wanted if name in installed)
+    if len(found) < (len(wanted) if held_out else MIN_FONTS):
+        raise MissingDependencyError(
+            f"only {len(found)} of the font families {', '.join(wanted)} are installed; "
+            "install fonts-open-sans, fonts-paratype and more of Debian's font packages"
+        )
+    return found
+
+
+def luminance(color: Rgb) -> float:
+    """Relative luminance of an sRGB colour (components 0 to 1). Source: WCAG 2.2."""
+    linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in color]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
+def contrast(a: Rgb, b: Rgb) -> float:
+    """Contrast ratio of two colours, 1 to 21. Source: WCAG 2.2."""
+    low, high = sorted((luminance(a), luminance(b)))
+    return (high + 0.05) / (low + 0.05)
+
+
+def css_color(color: Rgb) -> str:
+    """`#rrggbb` of a colour with components 0 to 1."""
+    return "#" + "".join(f"{round(c * 255):02x}" for c in color)
+
+
+def _readable(color: Rgb, behind: Rgb, least: float = MIN_CONTRAST) -> Rgb:
+    """Move a colour towards black or white until it can be read on `behind`."""
+    target = 0.0 if luminance(behind) > 0.18 else 1.0
+    for _ in range(12):
+        if contrast(color, behind) >= least:
+            break
+        color = (
+            color[0] + 0.25 * (target - color[0]),
+            color[1] + 0.25 * (target - color[1]),
+            color[2] + 0.25 * (target - color[2]),
+        )
+    return color
+
+
+@dataclass(frozen=True)
+class Theme:
+    """The style sheet of one screen and the choices its markup depends on."""
+
+    css: str
+    dark: bool
+    native: bool
+    native_checks: bool
+    label_above: bool
+
+
+def _palette(rng: np.random.Generator) -> dict[str, str]:
+    """Named colours of a screen; text colours are readable on the surfaces they are used on."""
+    mode = str(rng.choice(["light", "white", "dark", "coloured"], p=[0.34, 0.22, 0.3, 0.14]))
+    hue = float(rng.random())
+    tint = float(rng.choice([0.0, 0.1, 0.3]))
+    level = {"light": rng.uniform(0.9, 0.97), "white": 1.0, "dark": rng.uniform(0.05, 0.2)}.get(
+        mode, rng.uniform(0.2, 0.85)
+    )
+    page: Rgb = colorsys.hls_to_rgb(hue, float(level), 0.45 if mode == "coloured" else tint)
+    dark = luminance(page) < 0.18
+    step = float(rng.uniform(0.03, 0.1)) * (1 if dark or mode == "light" else -1)
+    surface: Rgb = colorsys.hls_to_rgb(hue, min(1.0, max(0.0, float(level) + step)), tint)
+    sunk: Rgb = colorsys.hls_to_rgb(hue, min(0.98, max(0.02, float(level) + (0.06 if dark else 0.08))), tint)
+    accent_hue = float((hue + rng.choice([0.0, 0.08, 0.33, 0.5, 0.6])) % 1)
+    accent: Rgb = colorsys.hls_to_rgb(accent_hue, float(rng.uniform(0.28, 0.58)), float(rng.uniform(0.4, 0.95)))
+    if contrast(accent, page) < 1.6:
+        accent = _readable(accent, page, 2.5)
+    on_accent: Rgb = max(((1.0, 1.0, 1.0), (0.05, 0.05, 0.08)), key=lambda color: contrast(color, accent))
+    worst = min((page, surface), key=lambda color: abs(luminance(color) - 0.18))
+    grey: Rgb = (0.5, 0.5, 0.5)
+    text = _readable(colorsys.hls_to_rgb(hue, 0.9 if dark else 0.12, tint), worst, 7)
+    colors = {
+        "page": page,
+        "surface": surface,
+        "sunk": sunk,
+        "accent": accent,
+        "on-accent": on_accent,
+        "text": text,
+        "muted": _readable(grey, worst),
+        "link": _readable(accent, worst),
+        "line": _readable(surface, worst, float(rng.uniform(1.3, 3))),
+        "sunk-text": _readable(text, sunk),
+        "hint": _readable(grey, sunk, 3.6),
+    }
+    return {"dark": "1" if dark else "", **{name: css_color(color) for name, color in colors.items()}}
+
+
+def _button_rules(style: str, radius: int) -> str:
+    shared = (
+        f".btn {{ border-radius: {radius}px; border: 1px solid transparent; background: var(--surface); "
+        "color: var(--text); } "
+        ".btn.primary { background: var(--accent); color: var(--on-accent); border-color: var(--accent); }"
+    )
+    return {
+        "filled": shared + " .btn { background: var(--accent); color: var(--on-accent); }"
+        " .btn.plain { background: var(--surface); color: var(--text); border-color: var(--line); }",
+        "outline": shared + " .btn { border-color: var(--line); background: none; }",
+        "accent outline": shared + " .btn { border-color: var(--link); color: var(--link); background: none; }",
+        "flat": shared + " .btn { background: none; color: var(--link); font-weight: 600; }",
+        "tonal": shared + " .btn { border-color: var(--surface); }",
+        "bevel": shared + " .btn { border: 2px outset var(--line); }",
+        "shadow": shared + " .btn { border-color: var(--line); box-shadow: 0 1px 3px rgba(0,0,0,.35); }",
+        "gradient": shared + " .btn { border-color: var(--line);"
+        " background: linear-gradient(var(--surface), var(--page)); }",
+    }[style]
+
+
+def _field_rules(style: str, radius: int) -> str:
+    box = (
+        f".box {{ background: var(--sunk); color: var(--sunk-text); border: 1px solid var(--line); "
+        f"border-radius: {radius}px; }} "
+    )
+    return {
+        "box": box,
+        "thick": box + ".box { border-width: 2px; }",
+        "filled": box + ".box { border-color: transparent; border-bottom-color: var(--muted); }",
+        "underline": box + ".box { border-color: transparent; border-bottom: 2px solid var(--line);"
+        " background: none; color: var(--text); border-radius: 0; }",
+        "inset": box + ".box { border: 2px inset var(--line); }",
+    }[style]
+
+
+def _tab_rules(style: str) -> str:
+    return {
+        "underline": ".tab.sel { border-bottom: 2px solid var(--link); color: var(--link); }",
+        "pill": ".tab { border-radius: 99px; } .tab.sel { background: var(--accent); color: var(--on-accent); }",
+        "boxed": ".tab { border: 1px solid var(--line); background: var(--surface); }"
+        " .tab.sel { background: var(--page); border-bottom-color: var(--page); font-weight: bold; }",
+    }[style]
+
+
+def make_theme(rng: np.random.Generator, width: int, height: int, *, held_out: bool) -> Theme:
+    """Draw the look of a screen of width x height pixels."""
+    families = fonts(held_out)
+    usual = len(families) if rng.random() < 0.4 else min(_FIRST_FONTS, len(families))
+    family = families[int(rng.integers(usual))]
+    heading_family = families[int(rng.integers(len(families)))] if rng.random() < 0.2 else family
+    roomy = width >= 384 and height >= 256
+    zoom = float(rng.choice([1.0, 1.25, 1.5], p=[0.5, 0.28, 0.22])) if roomy else 1.0
+    size = float(rng.integers(11, 17)) if zoom == 1.0 else float(rng.uniform(11, 18.5 / zoom))
+    palette = _palette(rng)
+    dark = bool(palette.pop("dark"))
+    radius = int(rng.choice([0, 2, 4, 6, 8, 12, 99]))
+    gap = int(rng.integers(4, 11))
+    pad_y, pad_x = int(rng.integers(2, 8)), int(rng.integers(7, 17))
+    native = rng.random() < 0.08
+    button = str(
+        rng.choice(["filled", "outline", "accent outline", "flat", "tonal", "bevel", "shadow", "gradient"])
+    )
+    field = str(rng.choice(["box", "thick", "filled", "underline", "inset"], p=[0.45, 0.15, 0.15, 0.15, 0.1]))
+    colors = "".join(f"--{name}: {color}; " for name, color in palette.items())
+    control = round(size * float(rng.uniform(0.95, 1.3)))
+    check_radius, switch_height = int(rng.choice([0, 2, 4])), round(size * float(rng.uniform(1.1, 1.6)))
+    rules = [
+        f"{colors} background: var(--page); color: var(--text); font: {size:.2f}px/1.3 '{family}';",
+        f"color-scheme: {'dark' if dark else 'light'}; accent-color: var(--accent);",
+        f".root {{ zoom: {zoom}; width: {width / zoom:.3f}px; height: {height / zoom:.3f}px; position: relative;"
+        " display: flex; flex-direction: column; }",
+        f"h1, h2, h3 {{ font-family: '{heading_family}'; font-weight: {rng.choice([400, 600, 700])}; }}",
+        f"h1 {{ font-size: {rng.uniform(1.25, 1.6):.2f}em; }} h2 {{ font-size: {rng.uniform(1.1, 1.3):.2f}em; }}"
+        " h3 { font-size: 1em; }",
+        f".col {{ display: flex; flex-direction: column; gap: {gap}px; }}",
+        f".row {{ display: flex; align-items: center; gap: {gap}px; }} .end {{ justify-content: flex-end; }}",
+        ".spread { justify-content: space-between; } .grow { flex: 1; min-width: 0; } .center { text-align: center; }",
+        f".pad {{ padding: {gap + 3}px; }} .muted {{ color: var(--muted); font-size: max(.88em, 11px); }}",
+        f".btn {{ padding: {pad_y}px {pad_x}px; white-space: nowrap; display: inline-block; cursor: default; }}",
+        "" if native else _button_rules(button, radius),
+        f".box {{ padding: {max(2, pad_y - 1)}px {max(5, pad_x - 5)}px; white-space: nowrap; overflow: hidden;"
+        " width: 100%; min-width: 60px; line-height: 1.3; position: relative; display: block; }",
+        _field_rules(field, min(radius, 12)),
+        ".hint, .box::placeholder { color: var(--hint); opacity: 1; }",
+        "select.box { appearance: none; } .twin { position: absolute; inset: 0; visibility: hidden; } "
+        ".host { position: relative; }",
+        ".sel-box { padding-right: 22px; } .sel-box::after { content: ''; position: absolute; right: 8px; top: 50%;"
+        " border: 4px solid transparent; border-top-color: currentColor; margin-top: -2px; }",
+        ".check { display: inline-flex; align-items: center; gap: 6px; white-space: nowrap; }",
+        ".col > :is(.check, a, .mark, .switch) { align-self: flex-start; }",
+        f".check input {{ width: {control}px; height: {control}px; flex: none; }}",
+        f".mark {{ width: {control}px; height: {control}px; border: 2px solid var(--muted); flex: none;"
+        f" border-radius: {check_radius}px; position: relative; }} .mark.round {{ border-radius: 50%; }}",
+        ".mark.on { border-color: var(--link); } .mark.on:not(.round) { background: var(--link); }"
+        " .mark.on:not(.round)::after { content: ''; position: absolute; left: 28%; top: 5%; width: 40%;"
+        " height: 70%; border: solid var(--page); border-width: 0 2px 2px 0; transform: rotate(45deg); }"
+        " .mark.round.on::after { content: ''; position: absolute; inset: 18%; border-radius: 50%;"
+        " background: var(--link); }",
+        f".switch {{ width: {switch_height * 1.8:.1f}px; height: {switch_height}px; flex: none; position: relative;"
+        f" border-radius: {rng.choice([99, 99, 3])}px; background: var(--muted); display: inline-block; }}"
+        f" .switch::after {{ content: ''; position: absolute; top: 2px; bottom: 2px; left: 2px; aspect-ratio: 1;"
+        " border-radius: inherit; background: #fff; }"
+        " .switch.on { background: var(--link); } .switch.on::after { left: auto; right: 2px; }",
+        f"a {{ color: var(--link); text-decoration: {rng.choice(['underline', 'none'])}; white-space: nowrap; }}",
+        f".tab {{ padding: {pad_y}px {pad_x - 2}px; white-space: nowrap; }}",
+        _tab_rules(str(rng.choice(["underline", "pill", "boxed"]))),
+        f".item {{ padding: {pad_y}px {pad_x}px; white-space: nowrap; }} .item.sel {{ background: var(--accent);"
+        " color: var(--on-accent); } .item.sel .muted { color: inherit; }",
+        f".panel {{ background: var(--surface); border: {rng.choice([0, 1, 1, 2])}px solid var(--line);"
+        f" border-radius: {min(radius, 14)}px; }} .lift {{ box-shadow: 0 3px 14px rgba(0,0,0,.4); }}",
+        f".lines > * + * {{ border-top: {rng.choice([0, 1])}px solid var(--line); }}",
+        ".off { opacity: .55; }",
+        _ACCENT_BAR if rng.random() < 0.3 else ".bar { background: var(--surface); }",
+        ".slider { height: 4px; background: var(--line); border-radius: 2px; position: relative; flex: 1;"
+        " min-width: 60px; margin: 6px 0; } .slider i { position: absolute; width: 14px; height: 14px; top: -5px;"
+        " border-radius: 50%; background: var(--link); }",
+        ".veil { position: absolute; inset: 0; background: rgba(0,0,0,.45); }",
+    ]
+    return Theme(
+        css=" ".join(rules),
+        dark=dark,
+        native=bool(native),
+        native_checks=bool(native or rng.random() < 0.5),
+        label_above=bool(rng.random() < 0.6),
+    )

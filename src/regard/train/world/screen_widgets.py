@@ -1,0 +1,231 @@
+"""Write the HTML of single widgets, marked so that `browser` can read their truth from the DOM.
+
+Every method returns markup. `data-k` names the kind (one of `KINDS`), `data-l` the widget's name where it is
+not its own text, `data-v` its value, `data-on` and `data-off` the state of drawn controls, `data-r` says the
+part may be removed when it does not fit. Checkboxes, radio buttons, fields and selects come as real form
+controls or as drawn look-alikes; real ones get an invisible twin whose characters can be measured.
+"""
+
+from __future__ import annotations
+
+from html import escape
+
+import numpy as np
+
+from regard.train.world.screen_labels import Labels
+from regard.train.world.screen_theme import Theme
+
+KINDS = (
+    "button",
+    "link",
+    "text field",
+    "checkbox",
+    "radio button",
+    "switch",
+    "tab",
+    "menu item",
+    "list item",
+    "dropdown",
+    "slider",
+    "heading",
+    "text",
+    "card",
+    "dialog",
+)
+
+
+class Widgets:
+    """Markup of widgets in one theme, with labels drawn for one screen."""
+
+    def __init__(self, rng: np.random.Generator, labels: Labels, theme: Theme) -> None:
+        self.rng = rng
+        self.labels = labels
+        self.theme = theme
+        self._num_groups = 0
+
+    def chance(self, share: float) -> bool:
+        """True with this probability."""
+        return bool(self.rng.random() < share)
+
+    def count(self, low: int, high: int) -> int:
+        """A number from low to high, both included."""
+        return int(self.rng.integers(low, high + 1))
+
+    def button(self, look: str = "", label: str | None = None) -> str:
+        """A push button; `look` is '', 'primary' or 'plain'."""
+        text = escape(label or self.labels.take("button"))
+        off = self.chance(0.06)
+        style = "off" if off else ""
+        if self.chance(0.2) and not self.theme.native:
+            flag = ' data-off="1"' if off else ""
+            return f'<div class="btn {look} {style}" data-r data-k="button"{flag}>{text}</div>'
+        return f'<button class="btn {look} {style}" data-r data-k="button"{" disabled" if off else ""}>{text}</button>'
+
+    def link(self, category: str = "link") -> str:
+        """A text link."""
+        return f'<a href="#" data-r data-k="link">{escape(self.labels.take(category))}</a>'
+
+    def heading(self, level: int = 1, text: str | None = None) -> str:
+        """A heading of level 1 to 3."""
+        words = escape(text or self.labels.take("heading"))
+        return f'<h{level} data-r data-k="heading"><span>{words}</span></h{level}>'
+
+    def text(self, num_words: int, look: str = "muted") -> str:
+        """A paragraph of running text."""
+        return f'<p class="{look}" data-r data-k="text">{escape(self.labels.sentence(num_words))}</p>'
+
+    def field(self, *, placeholder_only: bool = False) -> str:
+        """A text field with its label above, before, or as a placeholder; filled in or empty."""
+        name = self.labels.take("field")
+        as_placeholder = placeholder_only or self.chance(0.2)
+        filled = not as_placeholder and self.chance(0.6)
+        secret = filled and name.lower().endswith("password")
+        value = "*" * self.count(5, 10) if secret else self.labels.value() if filled else ""
+        hint = name if as_placeholder else self.labels.value() if not filled and self.chance(0.3) else ""
+        box = self._field_box(name, value, hint)
+        return f"<div data-r>{box}</div>" if as_placeholder else self._labelled(name, box)
+
+    def dropdown(self) -> str:
+        """A closed dropdown with its label and the chosen option."""
+        name, chosen = self.labels.take("select"), self.labels.take("option", 14)
+        marks = f'data-k="dropdown" data-l="{escape(name)}" data-v="{escape(chosen)}"'
+        if self.theme.native or self.chance(0.3):
+            twin = f'<div class="box twin">{escape(chosen)}</div>'
+            inner = f'<div class="host"><select class="box" {marks}><option>{escape(chosen)}</select>{twin}</div>'
+        else:
+            inner = f'<div class="box sel-box" {marks}>{escape(chosen)}</div>'
+        return self._labelled(name, inner)
+
+    def checkbox(self) -> str:
+        """A checkbox with its label; the box of truth holds both."""
+        return self._check("checkbox", self.labels.take("toggle"), on=self.chance(0.5))
+
+    def radios(self, num: int, look: str = "col") -> str:
+        """A group of radio buttons, one of them chosen."""
+        self._num_groups += 1
+        chosen = self.count(0, num - 1)
+        buttons = [
+            self._check("radio button", self.labels.take("option", 16), on=i == chosen, group=f"g{self._num_groups}")
+            for i in range(num)
+        ]
+        return f'<div class="{look}">{"".join(buttons)}</div>'
+
+    def switch(self, name: str | None = None) -> str:
+        """A switch alone; its name stands elsewhere in the row."""
+        on = self.chance(0.5)
+        label = escape(name or self.labels.take("toggle"))
+        return f'<span class="switch {"on" if on else ""}" data-k="switch" data-l="{label}" data-on="{int(on)}"></span>'
+
+    def slider(self, name: str) -> str:
+        """A slider alone; its name stands elsewhere in the row."""
+        at = self.count(0, 85)
+        return (
+            f'<span class="grow" style="padding: 4px 0" data-k="slider" data-l="{escape(name)}">'
+            f'<span class="slider" style="display:block"><i style="left:{at}%"></i></span></span>'
+        )
+
+    def setting(self) -> str:
+        """A row of a settings page: name on the left, control on the right."""
+        which = self.rng.choice(["switch", "value", "button", "box", "slider"], p=[0.5, 0.15, 0.12, 0.13, 0.1])
+        name = self.labels.take("select" if which in ("value", "slider") else "toggle")
+        words = f"<span>{escape(name)}</span>"
+        if self.chance(0.2):
+            words = f'<span class="col" style="gap:0">{words}<span class="muted">{self._few_words()}</span></span>'
+        if which == "value":
+            value = escape(self.labels.take("option", 12))
+            return (
+                f'<div class="row spread pad-row" data-r data-k="list item" data-l="{escape(name)}" data-v="{value}">'
+                f'{words}<span class="muted">{value}</span></div>'
+            )
+        control = {
+            "switch": lambda: self.switch(name),
+            "button": lambda: self.button("plain"),
+            "box": lambda: self._lone_checkbox(name),
+            "slider": lambda: self.slider(name),
+        }[str(which)]()
+        return f'<div class="row spread pad-row" data-r>{words}{control}</div>'
+
+    def switch_line(self) -> str:
+        """A switch directly beside its name."""
+        name = self.labels.take("toggle")
+        parts = [self.switch(name), f"<span>{escape(name)}</span>"]
+        if self.chance(0.3):
+            parts.reverse()
+        return f'<div class="check" data-r>{"".join(parts)}</div>'
+
+    def tabs(self, num: int) -> str:
+        """A row of tabs, one of them selected."""
+        chosen = self.count(0, num - 1)
+        parts = [
+            f'<span class="tab {"sel" if i == chosen else ""}" data-r data-k="tab" data-on="{int(i == chosen)}">'
+            f"{escape(self.labels.take('tab', 14))}</span>"
+            for i in range(num)
+        ]
+        return f'<div class="row" style="gap:{self.count(0, 6)}px">{"".join(parts)}</div>'
+
+    def items(self, num: int, *, category: str = "row", kind: str = "list item", rich: float = 0.3) -> str:
+        """Rows of a list or entries of a menu; some carry a second line or a note on the right."""
+        chosen = self.count(0, num - 1) if self.chance(0.4) else -1
+        parts = []
+        two_lines, noted = self.chance(rich), self.chance(rich)
+        for i in range(num):
+            name = self.labels.take(category)
+            words = f"<span>{escape(name)}</span>"
+            if two_lines:
+                words = f'<span class="col" style="gap:0">{words}<span class="muted">{self._few_words()}</span></span>'
+            note = f'<span class="muted">{escape(self._note(kind))}</span>' if noted and self.chance(0.7) else ""
+            parts.append(
+                f'<div class="item row spread {"sel" if i == chosen else ""}" data-r data-k="{kind}" '
+                f'data-l="{escape(name)}" data-on="{int(i == chosen)}">{words}{note}</div>'
+            )
+        return f'<div class="{self.rng.choice(["lines", ""])}">{"".join(parts)}</div>'
+
+    def card(self) -> str:
+        """A card with a heading, a little text and perhaps a button or link."""
+        name = self.labels.take("heading")
+        action = self.button() if self.chance(0.5) else self.link() if self.chance(0.5) else ""
+        return (
+            f'<div class="panel pad col" data-r data-k="card" data-l="{escape(name)}">{self.heading(3, name)}'
+            f'{self.text(self.count(2, 7))}<div class="row">{action}</div></div>'
+        )
+
+    def _few_words(self) -> str:
+        return escape(self.labels.sentence(self.count(1, 3)))
+
+    def _note(self, kind: str) -> str:
+        if kind == "menu item":
+            return f"{self.rng.choice(['Ctrl', 'Alt', 'Shift'])}+{chr(65 + self.count(0, 25))}"
+        return str(self.count(1, 99)) if self.chance(0.5) else f"{self.count(0, 23)}:{self.count(0, 59):02d}"
+
+    def _labelled(self, name: str, control: str) -> str:
+        shown = escape(name) + str(self.rng.choice(["", ":", " *"], p=[0.75, 0.2, 0.05]))
+        if self.theme.label_above:
+            return f'<div data-r><div style="margin-bottom:2px">{shown}</div>{control}</div>'
+        beside = f'<span style="white-space:nowrap">{shown}</span><div class="grow">{control}</div>'
+        return f'<div class="row" data-r>{beside}</div>'
+
+    def _field_box(self, name: str, value: str, hint: str) -> str:
+        marks = f'data-k="text field" data-l="{escape(name)}" data-v="{escape(value)}"'
+        shown = f'<span class="hint">{escape(hint)}</span>' if hint else escape(value) or "&nbsp;"
+        if self.chance(0.4):
+            attributes = f'value="{escape(value)}" placeholder="{escape(hint)}"'
+            twin = f'<div class="box twin">{shown}</div>'
+            return f'<div class="host"><input class="box" {attributes} {marks}>{twin}</div>'
+        return f'<div class="box" {marks}>{shown}</div>'
+
+    def _check(self, kind: str, name: str, *, on: bool, group: str = "") -> str:
+        words = f"<span>{escape(name)}</span>"
+        if self.theme.native_checks:
+            form = "checkbox" if kind == "checkbox" else f'radio" name="{group}'
+            control, state = f'<input type="{form}"{" checked" if on else ""}>', ""
+        else:
+            shape = "" if kind == "checkbox" else "round"
+            control, state = f'<span class="mark {shape} {"on" if on else ""}"></span>', f'data-on="{int(on)}"'
+        return f'<label class="check" data-r data-k="{kind}" {state}>{control}{words}</label>'
+
+    def _lone_checkbox(self, name: str) -> str:
+        on = self.chance(0.5)
+        marks = f'data-k="checkbox" data-l="{escape(name)}"'
+        if self.theme.native_checks:
+            return f'<span class="check" {marks}><input type="checkbox"{" checked" if on else ""}></span>'
+        return f'<span class="mark {"on" if on else ""}" {marks} data-on="{int(on)}"></span>'
