@@ -27,17 +27,20 @@ class Experts(nn.Module):
         self.gate_up_proj = nn.Parameter(torch.empty(num_experts, hidden_size, 2 * width))
         self.down_proj = nn.Parameter(torch.empty(num_experts, width, hidden_size))
 
-    def weights_of(self, expert: int) -> tuple[Tensor, Tensor]:
-        """gate_up (H, 2I) and down (I, H) of one expert."""
-        return self.gate_up_proj[expert], self.down_proj[expert]
+    def gate_up(self, x: Tensor, expert: int) -> Tensor:
+        """Gate and up of one expert, side by side. Shapes: x (N, H); returns (N, 2I)."""
+        return x @ self.gate_up_proj[expert]
+
+    def down(self, x: Tensor, expert: int) -> Tensor:
+        """Back to the hidden size. Shapes: x (N, I); returns (N, H)."""
+        return x @ self.down_proj[expert]
 
     def forward(self, x_TH: Tensor, topk_ids_TK: Tensor, topk_weights_TK: Tensor) -> Tensor:
         out_TH = torch.zeros_like(x_TH)
         for expert in topk_ids_TK.unique().tolist():
             token, slot = (topk_ids_TK == expert).nonzero(as_tuple=True)
-            gate_up, down = self.weights_of(expert)
-            gate, up = (x_TH[token] @ gate_up).chunk(2, dim=-1)
-            y = (F.silu(gate) * up) @ down
+            gate, up = self.gate_up(x_TH[token], expert).chunk(2, dim=-1)
+            y = self.down(F.silu(gate) * up, expert)
             out_TH.index_add_(0, token, y * topk_weights_TK[token, slot, None])
         return out_TH
 
