@@ -1,0 +1,97 @@
+"""Regenerate the generated blocks of the documentation: python scripts/update_docs.py (or `make docs`)
+
+A block stands between `<!-- begin NAME -->` and `<!-- end NAME -->`; what is between them comes from here:
+
+    models   the public checkpoints with the bytes that their configs imply, from `regard models`
+    tree     the files of the package, each with the first sentence of its docstring
+    help     what `regard --help` and each command's `--help` say
+
+`--check` writes nothing and exits with 1 if a file is stale; tests/docs/test_docs.py does the same.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import typer.main
+from typer.testing import CliRunner
+
+from regard.cli.main import app
+from regard.cli.models import markdown_table
+
+ROOT = Path(__file__).parent.parent
+PACKAGE = ROOT / "src" / "regard"
+FILES = (ROOT / "README.md", ROOT / "docs" / "cli.md")
+FOLDED = ("cli", "train", "evals", "parity")  # folders whose files the README does not list one by one
+MAX_PHRASE = 92
+PLAIN = {"COLUMNS": "100", "TERM": "dumb", "NO_COLOR": "1"}
+
+
+def help_of(*command: str) -> str:
+    """What `regard COMMAND --help` prints, in 100 columns."""
+    result = CliRunner().invoke(app, [*command, "--help"], prog_name="regard", env=PLAIN)
+    if result.exit_code != 0:
+        raise SystemExit(f"regard {' '.join(command)} --help failed: {result.output}")
+    lines = [line.rstrip() for line in result.output.strip().splitlines()]
+    return "```text\n" + "\n".join(lines) + "\n```"
+
+
+def help_blocks() -> str:
+    """The help of the program, then of each command."""
+    root = typer.main.get_command(app)
+    blocks = [help_of()]
+    for name, command in sorted(getattr(root, "commands", {}).items()):
+        nested = sorted(getattr(command, "commands", {}))
+        blocks.append(f"## regard {name}\n\n{help_of(name)}")
+        blocks += [f"### regard {name} {inner}\n\n{help_of(name, inner)}" for inner in nested]
+    return "\n\n".join(blocks)
+
+
+def phrase_of(path: Path) -> str:
+    """The first sentence of a module's docstring, or nothing."""
+    text = ast.get_docstring(ast.parse(path.read_text())) or ""
+    first = re.split(r"(?<=[a-z)])[.:;](?:\s|$)", " ".join(text.split()), maxsplit=1)[0]
+    return first if len(first) <= MAX_PHRASE else first[: MAX_PHRASE - 3].rsplit(" ", 1)[0] + " ..."
+
+
+def tree() -> str:
+    """The package's files, folders last, one phrase each."""
+    files = [path for path in sorted(PACKAGE.glob("*.py")) if path.stem not in {"__init__", "__main__"}]
+    rows = [("src/regard/", ""), *((f"  {path.name}", phrase_of(path)) for path in files)]
+    for folder in sorted(path for path in PACKAGE.iterdir() if (path / "__init__.py").exists()):
+        rows.append((f"  {folder.name}/", phrase_of(folder / "__init__.py")))
+        if folder.name not in FOLDED:
+            inside = [path for path in sorted(folder.glob("*.py")) if path.stem != "__init__"]
+            rows += [(f"    {path.name}", phrase_of(path)) for path in inside]
+    width = max(len(name) for name, _ in rows) + 2
+    return "```text\n" + "\n".join(f"{name:<{width}}{phrase}".rstrip() for name, phrase in rows) + "\n```"
+
+
+BLOCKS: dict[str, Callable[[], str]] = {"models": markdown_table, "tree": tree, "help": help_blocks}
+
+
+def updated(text: str) -> str:
+    """The text with each of its blocks generated anew."""
+
+    def replace(match: re.Match[str]) -> str:
+        name = match[1]
+        return f"<!-- begin {name} -->\n{BLOCKS[name]()}\n<!-- end {name} -->"
+
+    return re.sub(r"<!-- begin (\w+) -->\n.*?<!-- end \1 -->", replace, text, flags=re.DOTALL)
+
+
+def main() -> None:
+    """Rewrite what is stale, or only say so."""
+    stale = [path for path in FILES if updated(path.read_text()) != path.read_text()]
+    if "--check" in sys.argv and stale:
+        raise SystemExit(f"stale: {', '.join(str(path.relative_to(ROOT)) for path in stale)}; run `make docs`")
+    for path in stale:
+        path.write_text(updated(path.read_text()))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,59 @@
+"""The documentation says what the program does: generated blocks, paths, commands and options exist."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+import typer.main
+
+from regard.cli.main import app
+from scripts.update_docs import FILES, updated
+
+ROOT = Path(__file__).parents[2]
+PAGES = ("README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "CHANGELOG.md", "LOG.md")
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
+def test_generated_blocks_are_fresh(path: Path) -> None:
+    assert updated(path.read_text()) == path.read_text(), f"{path.name} is stale; run `make docs` and commit it"
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_every_link_leads_to_a_file(page: str) -> None:
+    links = re.findall(r"\]\((?!https?://)([^)#]+)", (ROOT / page).read_text())
+    missing = [link for link in links if not (ROOT / link).exists()]
+    assert not missing, f"{page} links to {missing}"
+
+
+def test_every_path_that_the_architecture_names_exists() -> None:
+    named = re.findall(r"`((?:[\w]+/)*[\w]+\.py)`", (ROOT / "ARCHITECTURE.md").read_text())
+    package = ROOT / "src" / "regard"
+    missing = [name for name in named if not (package / name).exists() and not (ROOT / name).exists()]
+    missing = [name for name in missing if "NAME" not in name and not list(package.rglob(name))]
+    assert named and not missing, f"ARCHITECTURE.md names {missing}"
+
+
+def commands_shown() -> list[list[str]]:
+    """Each `regard ...` line of the README's bash blocks, split into words."""
+    blocks = re.findall(r"```bash\n(.*?)```", (ROOT / "README.md").read_text(), flags=re.DOTALL)
+    lines = [line for block in blocks for line in block.splitlines()]
+    found = [match[1] for line in lines if (match := re.search(r"(?:^|/)regard (.*)", line))]
+    return [shlex.split(line, comments=True) for line in found]
+
+
+@pytest.mark.parametrize("words", commands_shown(), ids=" ".join)
+def test_every_command_of_the_readme_exists_with_its_options(words: list[str]) -> None:
+    root = typer.main.get_command(app)
+    command = root.commands[words[0]]  # type: ignore[attr-defined]
+    known = {option for parameter in command.params for option in (*parameter.opts, *parameter.secondary_opts)}
+    unknown = [word for word in words[1:] if word.startswith("--") and word not in known]
+    assert not unknown, f"`regard {' '.join(words)}`: {words[0]} has no {unknown}"
+
+
+def test_the_examples_of_the_readme_are_in_the_repository() -> None:
+    files = {word for words in commands_shown() for word in words if word.startswith("examples/")}
+    missing = [name for name in sorted(files) if not (ROOT / name).exists()]
+    assert files and not missing
