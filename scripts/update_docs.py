@@ -18,10 +18,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import typer.main
-from typer.testing import CliRunner
-
 from regard.cli.main import app
 from regard.cli.models import markdown_table
+from typer.testing import CliRunner
 
 ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "src" / "regard"

@@ -19,9 +19,9 @@ import av
 import numpy as np
 import pytest
 from PIL import Image
+from regard.cli.main import main
 from safetensors.torch import load_file, save_file
 
-from regard.cli.main import main
 from tests.tiny import tiny_folder
 
 QUESTION = "What is this?"

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 import typer.main
-
 from regard.cli.main import app
+
 from scripts.update_docs import FILES, updated
 
 ROOT = Path(__file__).parents[2]
