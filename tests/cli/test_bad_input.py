@@ -155,7 +155,8 @@ def encrypted_pdf() -> bytes:
         body += b"%d 0 obj\n%s\nendobj\n" % (number, content)
     table = b"".join(b"%010d 00000 n \n" % offset for offset in offsets)
     trailer = b"<< /Size 5 /Root 1 0 R /Encrypt 4 0 R /ID [<00> <00>] >>"
-    return body + b"xref\n0 5\n0000000000 65535 f \n%strailer\n%s\nstartxref\n%d\n%%%%EOF\n" % (table, trailer, len(body))
+    body_end = b"xref\n0 5\n0000000000 65535 f \n%strailer\n%s\nstartxref\n%d\n%%%%EOF\n"
+    return body + body_end % (table, trailer, len(body))
 
 
 def test_an_encrypted_pdf_asks_for_an_open_one(refused: Refused, model: Path, tmp_path: Path) -> None:
