@@ -54,14 +54,12 @@ class TensorFolder:
         file = self.tensors[name].file
         if file not in self._open_files:
             self._open_files[file] = _open(file)
-        tensor: Tensor = self._open_files[file].get_tensor(name)
-        return tensor
+        return _tensor(self._open_files[file], name)
 
     def read(self, name: str) -> Tensor:
         """The tensor under a map of its own, on the CPU: drop the tensor and its pages are no longer counted."""
         with _open(self.tensors[name].file) as file:
-            tensor: Tensor = file.get_tensor(name)
-        return tensor
+            return _tensor(file, name)
 
 
 def name_some(names: Iterable[str], limit: int = 10) -> str:
@@ -110,6 +108,11 @@ def _open(file: Path) -> safe_open:
         return safe_open(file, framework="pt", device="cpu")
     except SafetensorError as error:
         raise CheckpointError(_why_unreadable(file, error)) from error
+
+
+def _tensor(opened: safe_open, name: str) -> Tensor:
+    tensor: Tensor = opened.get_tensor(name)  # type: ignore[no-untyped-call]
+    return tensor
 
 
 def _header(file: Path) -> dict[str, StoredTensor]:
