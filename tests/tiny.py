@@ -11,6 +11,7 @@ agree by sharing a mistake.
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -61,65 +62,9 @@ PRETOKENIZE = (
     r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
 )
 
-_CHAT_TEMPLATE = """\
-{%- macro show(content) -%}
-{%- if content is string -%}{{ content }}
-{%- else -%}
-{%- for part in content -%}
-{%- if part.type == 'image' or 'image' in part or 'image_url' in part -%}<|vision_start|><|image_pad|><|vision_end|>
-{%- elif part.type == 'video' or 'video' in part -%}<|vision_start|><|video_pad|><|vision_end|>
-{%- elif 'text' in part -%}{{ part.text }}
-{%- endif -%}
-{%- endfor -%}
-{%- endif -%}
-{%- endmacro -%}
-{%- if tools -%}
-<|im_start|>system
-{% if messages[0].role == 'system' %}{{ show(messages[0].content) }}
-
-{% endif %}# Tools
-
-You may call one or more functions to assist with the user query.
-
-You are provided with function signatures within <tools></tools> XML tags:
-<tools>
-{%- for tool in tools %}
-
-{{ tool | tojson }}
-{%- endfor %}
-
-</tools>
-
-For each function call, return a json object with function name and arguments within <tool_call></tool_call> XML tags:
-<tool_call>
-{"name": <function-name>, "arguments": <args-json-object>}
-</tool_call><|im_end|>
-{% endif -%}
-{%- for message in messages -%}
-{%- if message.role == 'system' and tools -%}
-{%- elif message.role == 'tool' -%}
-{%- if loop.first or loop.previtem.role != 'tool' %}<|im_start|>user{% endif -%}
-{{ "\\n<tool_response>\\n" }}{{ show(message.content) }}
-</tool_response>
-{%- if loop.last or loop.nextitem.role != 'tool' %}<|im_end|>
-{% endif -%}
-{%- else -%}
-<|im_start|>{{ message.role }}
-{{ show(message.content) }}
-{%- for call in message.tool_calls or [] -%}
-{%- set call = call.function if call.function else call -%}
-{%- if message.content or not loop.first %}{{ "\\n" }}{% endif -%}
-<tool_call>
-{"name": "{{ call.name }}", "arguments": {{ call.arguments if call.arguments is string else call.arguments | tojson }}}
-</tool_call>
-{%- endfor -%}
-<|im_end|>
-{% endif -%}
-{%- endfor -%}
-{%- if add_generation_prompt -%}
-<|im_start|>assistant
-@THINK@{% endif -%}
-"""
+ROOT = Path(__file__).parent.parent
+TEMPLATE = ROOT / "src" / "regard" / "assets" / "nano" / "chat_template.jinja"
+THINKING_TEMPLATE = ROOT / "tests" / "data" / "thinking_template.jinja"
 
 
 def tiny_folder(path: Path, *, moe: bool = False, tied: bool = True, thinking: bool = False, seed: int = 0) -> Path:
@@ -133,8 +78,7 @@ def tiny_folder(path: Path, *, moe: bool = False, tied: bool = True, thinking: b
     video = _preprocessor("Qwen3VLVideoProcessor", 4 * 32 * 32, 128 * 32 * 32)
     video["video_processor_type"] = video.pop("image_processor_type")
     _write_json(path / "video_preprocessor_config.json", video)
-    template = _CHAT_TEMPLATE.replace("@THINK@", "<think>\n" if thinking else "")
-    (path / "chat_template.jinja").write_text(template, encoding="utf-8")
+    shutil.copyfile(THINKING_TEMPLATE if thinking else TEMPLATE, path / "chat_template.jinja")
     _write_tokenizer(path)
     _write_weights(path, config, seed)
     return path
