@@ -60,10 +60,8 @@ _SCRIPT = r"""
     for (let n = 0; n < 60; n++) {
       const bad = [...screen.querySelectorAll('[data-r], .box')].filter(e => {
         const r = e.getBoundingClientRect();
-        const low = r.bottom > frame.bottom - 2 && (e.dataset.r !== 'cut' || r.top > frame.bottom - 2);
         const p = e.parentElement.getBoundingClientRect();
-        return low || r.right > frame.right - 1 || r.left < frame.left || r.top < frame.top
-          || r.right > p.right + 1 || r.left < p.left - 1
+        return !inside(r, frame) || r.right > p.right + 1 || r.left < p.left - 1
           || e.scrollWidth > e.clientWidth + 1 && e.clientWidth > 0;
       });
       if (!bad.length) return;

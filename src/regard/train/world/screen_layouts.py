@@ -60,9 +60,9 @@ def _some(w: Widgets, num: int) -> list[str]:
     makers: tuple[Callable[[], str], ...] = (
         w.button, w.link, w.field, w.checkbox, w.switch_line, w.dropdown,
         lambda: w.radios(w.count(2, 3), str(w.rng.choice(["row", "col"]))),
-        lambda: w.text(w.count(2, 6)), lambda: w.heading(w.count(2, 3)),
+        lambda: w.text(w.count(2, 6)), lambda: w.heading(w.count(2, 3)), w.ornament,
     )  # fmt: skip
-    shares = [0.26, 0.12, 0.16, 0.13, 0.1, 0.08, 0.05, 0.05, 0.05]
+    shares = [0.27, 0.11, 0.15, 0.12, 0.1, 0.08, 0.05, 0.04, 0.04, 0.04]
     return [makers[int(w.rng.choice(len(makers), p=shares))]() for _ in range(num)]
 
 
@@ -95,10 +95,10 @@ def _sign_in(w: Widgets) -> str:
 
 def _dialog(w: Widgets) -> str:
     behind = w.rng.choice(["list", "mixed", "empty"], p=[0.35, 0.35, 0.3])
-    back = {"list": _list, "mixed": _mixed, "empty": lambda _: ""}[str(behind)](w)
+    back = _list(w) if behind == "list" else _mixed(w) if behind == "mixed" else ""
     veil = '<div class="veil"></div>' if w.chance(0.6) else ""
     body = w.text(w.count(3, 10), "") if w.chance(0.7) else ""
-    extra = "".join(_some(w, 1)) if w.chance(0.5) else ""
+    extra = "".join(_some(w, w.count(1, 3))) if w.chance(0.6) else ""
     name = w.labels.take("heading")
     left, top = w.count(3, 40), w.count(3, 35)
     return (
@@ -200,7 +200,59 @@ def _mixed(w: Widgets) -> str:
     )
 
 
+def _table(w: Widgets) -> str:
+    """A table with an action, a link or a checkbox in every row."""
+    columns, action = w.count(1, 3), str(w.rng.choice(["button", "link", "row link", "none"], p=[0.4, 0.2, 0.3, 0.1]))
+    head = "".join(f"<th>{w.labels.take('field', 12)}</th>" for _ in range(columns))
+    rows = []
+    for _ in range(w.count(3, 8)):
+        first = w.link("row") if action == "row link" else w.labels.value()
+        cells = "".join(f"<td>{w.labels.value()[:9]}</td>" for _ in range(columns - 1))
+        last = {"button": lambda: w.button("plain"), "link": w.link}.get(action, str)()
+        rows.append(f"<tr data-r><td>{first}</td>{cells}<td>{last}</td></tr>")
+    tools = f'<div class="row {_align(w)}" data-r>{_buttons(w, w.count(1, 3))}</div>'
+    table = f"<table data-r><tr data-r>{head}</tr>{''.join(rows)}</table>"
+    parts = [table, tools] if w.chance(0.5) else [tools, table]
+    return f'{_bar(w) if w.chance(0.5) else ""}<div class="col pad">{"".join(parts)}</div>'
+
+
+def _phone(w: Widgets) -> str:
+    """An app screen: header, rows or widgets, and tabs along the bottom."""
+    body = w.items(w.count(3, 9), rich=0.6) if w.chance(0.6) else f'<div class="col pad">{"".join(_some(w, 8))}</div>'
+    return (
+        f'{_bar(w)}<div class="grow" style="overflow:hidden;min-height:0">{body}</div>'
+        f'<div class="bar" style="padding:4px">{w.tabs(w.count(3, 4))}</div>'
+    )
+
+
+def _article(w: Widgets) -> str:
+    """Running text with headings, links between the words and a few buttons."""
+    parts = []
+    for _ in range(w.count(2, 4)):
+        words = w.labels.sentence(w.count(3, 8)), w.labels.sentence(w.count(2, 6))
+        parts.append(
+            f'{w.heading(w.count(1, 3))}<p data-r>{words[0]} {w.link() if w.chance(0.8) else ""} {words[1]}</p>'
+        )
+        if w.chance(0.3):
+            parts.append(w.ornament())
+        if w.chance(0.5):
+            parts.append(f'<div class="row" data-r>{_buttons(w, w.count(1, 2))}</div>')
+    links = "".join(w.link("menu") for _ in range(w.count(2, 5)))
+    top = f'<div class="bar row pad" style="gap:14px">{links}</div>' if w.chance(0.6) else ""
+    return f'{top}<div class="col pad">{"".join(parts)}</div>'
+
+
+def _window(w: Widgets) -> str:
+    """A desktop window with a title bar around another layout."""
+    dots = "".join(f'<i class="ico" style="background:{c};border-radius:50%"></i>' for c in ("#e55", "#eb4", "#5b5"))
+    title = f'<span class="row">{dots}</span><span>{w.labels.take("heading")}</span><span></span>'
+    inner = str(w.rng.choice(["form", "settings", "mixed", "toolbar", "list"]))
+    content = {"form": _form, "settings": _settings, "mixed": _mixed, "toolbar": _toolbar, "list": _list}[inner](w)
+    return f'<div class="panel row spread" style="padding:4px 8px;border-radius:0">{title}</div>{content}'
+
+
 _LAYOUTS: tuple[Callable[[Widgets], str], ...] = (
     _settings, _sign_in, _dialog, _list, _form, _toolbar, _tabs, _cards, _menu, _mixed,
+    _table, _phone, _article, _window,
 )  # fmt: skip
-_SHARES = (0.13, 0.09, 0.12, 0.1, 0.13, 0.1, 0.08, 0.06, 0.07, 0.12)
+_SHARES = (0.12, 0.07, 0.09, 0.07, 0.1, 0.08, 0.06, 0.04, 0.06, 0.11, 0.05, 0.05, 0.04, 0.06)

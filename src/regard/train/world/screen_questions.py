@@ -188,11 +188,11 @@ def _locating(
     if form == "point" and kind in _ACTIONS and rng.random() < 0.3:
         question = str(_pick(rng, _ACTIONS[kind])).format(name=_as_typed(rng, label))
     elif not alone or rng.random() < 0.62:
-        templates = _BOX_WITH_KIND if form == "bbox" else _POINT_WITH_KIND
-        question = str(_pick(rng, templates)).format(thing=_thing(rng, label, kind))
+        with_kind = _BOX_WITH_KIND if form == "bbox" else _POINT_WITH_KIND
+        question = str(_pick(rng, with_kind)).format(thing=_thing(rng, label, kind))
     else:
-        templates = _BOX_BARE if form == "bbox" else _POINT_BARE
-        question = str(_pick(rng, templates)).format(name=_as_typed(rng, label), raw=label)
+        bare = _BOX_BARE if form == "bbox" else _POINT_BARE
+        question = str(_pick(rng, bare)).format(name=_as_typed(rng, label), raw=label)
     answer = (box_answer if form == "bbox" else point_answer)(label, target["box"], size)
     return question, answer, target
 
@@ -208,7 +208,7 @@ def _yes_no(
             "switch": ("Is {name} on?", "Is {name} turned on?", "Is the {name} switch on?", "Is {name} enabled?"),
             "radio button": ("Is {name} selected?", "Is the option {name} chosen?"),
             "tab": ("Is the {name} tab selected?", "Is {name} the active tab?"),
-        }[target["kind"]]
+        }[str(target["kind"])]
         question = str(_pick(rng, templates)).format(name=_as_typed(rng, target["label"]))
         return question, "Yes." if target["checked"] else "No.", target
     here = {(w["kind"], w["label"].lower()) for w in widgets}
@@ -236,6 +236,7 @@ def _yes_no(
 def _reading(rng: np.random.Generator, widgets: Sequence[Widget]) -> tuple[str, str, Widget] | None:
     """A question whose answer is a text of the screen, or None where the screen has no such text."""
     found: list[tuple[str, str, Widget]] = []
+    questions: tuple[str, ...]
     headings = [w for w in widgets if w["kind"] == "heading"]
     if len(headings) == 1:
         questions = ("What does the heading say?", "Read the heading.", "What is the title of this screen?")

@@ -19,8 +19,8 @@ from regard.errors import MissingDependencyError
 HELD_OUT_FONTS = ("Open Sans", "PT Serif")
 TRAINING_FONTS = (
     "DejaVu Sans", "Liberation Sans", "Noto Sans", "Roboto", "Lato", "Inter", "Cantarell", "Carlito", "Karla",
-    "Manrope", "Nimbus Sans", "PT Sans", "FreeSans", "Fira Sans", "Ubuntu", "Quicksand", "Play", "Oxygen-Sans",
-    "TeX Gyre Heros", "TeX Gyre Adventor", "B612", "Noto Sans Display", "Tuffy", "Jura", "Comfortaa", "Sora",
+    "Manrope", "Nimbus Sans", "PT Sans", "FreeSans", "Quicksand", "Play", "Oxygen-Sans",
+    "TeX Gyre Heros", "TeX Gyre Adventor", "B612", "Noto Sans Display", "Tuffy", "Jura", "Comfortaa",
     "Roboto Condensed", "PT Sans Caption", "Liberation Sans Narrow", "Universalis ADF Std", "Dosis",
     "DejaVu Serif", "Liberation Serif", "Noto Serif", "Roboto Slab", "Caladea", "Gentium", "Charis SIL",
     "Linux Libertine O", "Linux Biolinum O", "Vollkorn", "C059", "P052", "EB Garamond", "TeX Gyre Bonum",
@@ -95,6 +95,7 @@ class Theme:
     native: bool
     native_checks: bool
     label_above: bool
+    icons: bool
 
 
 def _palette(rng: np.random.Generator) -> dict[str, str]:
@@ -190,8 +191,9 @@ def make_theme(rng: np.random.Generator, width: int, height: int, *, held_out: b
     palette = _palette(rng)
     dark = bool(palette.pop("dark"))
     radius = int(rng.choice([0, 2, 4, 6, 8, 12, 99]))
-    gap = int(rng.integers(4, 11))
-    pad_y, pad_x = int(rng.integers(2, 8)), int(rng.integers(7, 17))
+    gap = int(rng.integers(4, 11)) if rng.random() < 0.75 else int(rng.integers(11, 20))
+    pad_y, pad_x = int(rng.integers(2, 10)), int(rng.integers(7, 22))
+    button_width = int(rng.choice([0, 60, 80, 104], p=[0.7, 0.1, 0.1, 0.1]))
     native = rng.random() < 0.08
     button = str(
         rng.choice(["filled", "outline", "accent outline", "flat", "tonal", "bevel", "shadow", "gradient"])
@@ -200,9 +202,11 @@ def make_theme(rng: np.random.Generator, width: int, height: int, *, held_out: b
     colors = "".join(f"--{name}: {color}; " for name, color in palette.items())
     control = round(size * float(rng.uniform(0.95, 1.3)))
     check_radius, switch_height = int(rng.choice([0, 2, 4])), round(size * float(rng.uniform(1.1, 1.6)))
+    ground = "var(--page)" if rng.random() < 0.88 else "linear-gradient(var(--surface), var(--page))"
     rules = [
-        f"{colors} background: var(--page); color: var(--text); font: {size:.2f}px/1.3 '{family}';",
+        f"{colors} background: {ground}; color: var(--text); font: {size:.2f}px/1.3 '{family}';",
         f"color-scheme: {'dark' if dark else 'light'}; accent-color: var(--accent);",
+        f"letter-spacing: {rng.choice([0, 0, 0, 0, 0.3, 0.6])}px; word-spacing: {rng.choice([0, 0, 0, 1])}px;",
         f".root {{ zoom: {zoom}; width: {width / zoom:.3f}px; height: {height / zoom:.3f}px; position: relative;"
         " display: flex; flex-direction: column; }",
         f"h1, h2, h3 {{ font-family: '{heading_family}'; font-weight: {rng.choice([400, 600, 700])}; }}",
@@ -212,7 +216,16 @@ def make_theme(rng: np.random.Generator, width: int, height: int, *, held_out: b
         f".row {{ display: flex; align-items: center; gap: {gap}px; }} .end {{ justify-content: flex-end; }}",
         ".spread { justify-content: space-between; } .grow { flex: 1; min-width: 0; } .center { text-align: center; }",
         f".pad {{ padding: {gap + 3}px; }} .muted {{ color: var(--muted); font-size: max(.88em, 11px); }}",
-        f".btn {{ padding: {pad_y}px {pad_x}px; white-space: nowrap; display: inline-block; cursor: default; }}",
+        f".btn {{ padding: {pad_y}px {pad_x}px; white-space: nowrap; display: inline-block; text-align: center;"
+        f" min-width: {button_width}px; font-weight: {rng.choice([400, 400, 500, 600, 700])}; }}",
+        ".ico { width: 1em; height: 1em; display: inline-block; vertical-align: -.12em; fill: none;"
+        " stroke: currentColor; stroke-width: 1.6; flex: none; }",
+        ".avatar { width: 2em; height: 2em; border-radius: 50%; background: var(--accent); color: var(--on-accent);"
+        " display: flex; align-items: center; justify-content: center; flex: none; font-size: 11px; }",
+        ".badge { background: var(--accent); color: var(--on-accent); border-radius: 99px; padding: 1px 7px;"
+        " font-size: max(.8em, 11px); align-self: flex-start; }",
+        "table { border-collapse: collapse; width: 100%; } th, td { text-align: left; white-space: nowrap;"
+        f" padding: {max(2, pad_y - 2)}px 6px; border-bottom: {rng.choice([0, 1])}px solid var(--line); }}",
         "" if native else _button_rules(button, radius),
         f".box {{ padding: {max(2, pad_y - 1)}px {max(5, pad_x - 5)}px; white-space: nowrap; overflow: hidden;"
         " width: 100%; min-width: 60px; line-height: 1.3; position: relative; display: block; }",
@@ -258,4 +271,5 @@ def make_theme(rng: np.random.Generator, width: int, height: int, *, held_out: b
         native=bool(native),
         native_checks=bool(native or rng.random() < 0.5),
         label_above=bool(rng.random() < 0.6),
+        icons=bool(rng.random() < 0.35),
     )

@@ -33,6 +33,23 @@ KINDS = (
     "dialog",
 )
 
+_ICON_PATHS = (
+    "M7 2a5 5 0 1 0 .1 0M11 11l4 4",
+    "M8 2v12M2 8h12",
+    "M3 8l4 4 7-9",
+    "M3 3l10 10M13 3L3 13",
+    "M2 4h12M2 8h12M2 12h12",
+    "M2 8l6-6 6 6M4 7v7h8V7",
+    "M3 4h10l-1 11H4zM1 4h14M6 4V1h4v3",
+    "M8 1l2 5h5l-4 3 2 6-5-4-5 4 2-6-4-3h5z",
+    "M1 3h14v10H1zM1 3l7 6 7-6",
+    "M4 2l9 6-9 6z",
+    "M8 10V2M4 6l4 4 4-4M2 14h12",
+    "M8 2a3 3 0 1 0 .1 0M2 15c0-8 12-8 12 0",
+    "M2 6V2h5l2 2h5v10H2z",
+    "M8 5a3 3 0 1 0 .1 0M8 1v2M8 13v2M1 8h2M13 8h2",
+)
+
 
 class Widgets:
     """Markup of widgets in one theme, with labels drawn for one screen."""
@@ -51,9 +68,37 @@ class Widgets:
         """A number from low to high, both included."""
         return int(self.rng.integers(low, high + 1))
 
+    def icon(self) -> str:
+        """A small drawing without a name: a stroked sign, a square or a disc."""
+        if self.chance(0.3):
+            shape = self.rng.choice(["0", "3px", "50%"])
+            return f'<i class="ico" style="background:currentColor;opacity:.6;border-radius:{shape}"></i>'
+        path = _ICON_PATHS[self.count(0, len(_ICON_PATHS) - 1)]
+        return f'<svg class="ico" viewBox="0 0 16 16"><path d="{path}"/></svg>'
+
+    def ornament(self) -> str:
+        """Something to see that is no widget and has no name: a picture, a progress bar, a badge, an avatar."""
+        which = self.count(0, 3)
+        if which == 0:
+            tint, height = self.count(0, 359), self.count(20, 70)
+            fill = f"linear-gradient({self.count(0, 359)}deg, hsl({tint} 50% 60%), hsl({tint + 60} 45% 40%))"
+            return f'<div data-r style="height:{height}px;min-width:40px;background:{fill}"></div>'
+        if which == 1:
+            bar = f'<i style="display:block;height:100%;width:{self.count(5, 95)}%;background:var(--link)"></i>'
+            return f'<div data-r style="height:6px;min-width:60px;background:var(--line)">{bar}</div>'
+        if which == 2:
+            return f'<span class="badge" data-r>{self.count(1, 99)}</span>'
+        return f'<div data-r class="avatar">{self.word_initials()}</div>'
+
+    def word_initials(self) -> str:
+        """Two capital letters, as on an avatar."""
+        return "".join(chr(65 + self.count(0, 25)) for _ in range(2))
+
     def button(self, look: str = "", label: str | None = None) -> str:
         """A push button; `look` is '', 'primary' or 'plain'."""
         text = escape(label or self.labels.take("button"))
+        if self.theme.icons and self.chance(0.5):
+            text = f"{self.icon()} {text}" if self.chance(0.8) else f"{text} {self.icon()}"
         off = self.chance(0.06)
         style = "off" if off else ""
         if self.chance(0.2) and not self.theme.native:
@@ -87,14 +132,8 @@ class Widgets:
 
     def dropdown(self) -> str:
         """A closed dropdown with its label and the chosen option."""
-        name, chosen = self.labels.take("select"), self.labels.take("option", 14)
-        marks = f'data-k="dropdown" data-l="{escape(name)}" data-v="{escape(chosen)}"'
-        if self.theme.native or self.chance(0.3):
-            twin = f'<div class="box twin">{escape(chosen)}</div>'
-            inner = f'<div class="host"><select class="box" {marks}><option>{escape(chosen)}</select>{twin}</div>'
-        else:
-            inner = f'<div class="box sel-box" {marks}>{escape(chosen)}</div>'
-        return self._labelled(name, inner)
+        name = self.labels.take("select")
+        return self._labelled(name, self._dropdown_box(name))
 
     def checkbox(self) -> str:
         """A checkbox with its label; the box of truth holds both."""
@@ -126,8 +165,10 @@ class Widgets:
 
     def setting(self) -> str:
         """A row of a settings page: name on the left, control on the right."""
-        which = self.rng.choice(["switch", "value", "button", "box", "slider"], p=[0.5, 0.15, 0.12, 0.13, 0.1])
-        name = self.labels.take("select" if which in ("value", "slider") else "toggle")
+        kinds = ["switch", "value", "button", "box", "slider", "field", "dropdown"]
+        which = str(self.rng.choice(kinds, p=[0.4, 0.12, 0.1, 0.12, 0.06, 0.11, 0.09]))
+        category = {"field": "field", "dropdown": "select", "value": "select", "slider": "select"}.get(which, "toggle")
+        name = self.labels.take(category)
         words = f"<span>{escape(name)}</span>"
         if self.chance(0.2):
             words = f'<span class="col" style="gap:0">{words}<span class="muted">{self._few_words()}</span></span>'
@@ -142,7 +183,9 @@ class Widgets:
             "button": lambda: self.button("plain"),
             "box": lambda: self._lone_checkbox(name),
             "slider": lambda: self.slider(name),
-        }[str(which)]()
+            "field": lambda: self._half(self._field_box(name, self.labels.value() if self.chance(0.7) else "", "")),
+            "dropdown": lambda: self._half(self._dropdown_box(name)),
+        }[which]()
         return f'<div class="row spread pad-row" data-r>{words}{control}</div>'
 
     def switch_line(self) -> str:
@@ -168,11 +211,15 @@ class Widgets:
         chosen = self.count(0, num - 1) if self.chance(0.4) else -1
         parts = []
         two_lines, noted = self.chance(rich), self.chance(rich)
+        pictured, avatars = self.theme.icons and self.chance(0.7), self.chance(0.4)
         for i in range(num):
             name = self.labels.take(category)
             words = f"<span>{escape(name)}</span>"
             if two_lines:
                 words = f'<span class="col" style="gap:0">{words}<span class="muted">{self._few_words()}</span></span>'
+            if pictured:
+                sign = f'<span class="avatar">{self.word_initials()}</span>' if avatars else self.icon()
+                words = f'<span class="row">{sign}{words}</span>'
             note = f'<span class="muted">{escape(self._note(kind))}</span>' if noted and self.chance(0.7) else ""
             parts.append(
                 f'<div class="item row spread {"sel" if i == chosen else ""}" data-r data-k="{kind}" '
@@ -203,6 +250,17 @@ class Widgets:
             return f'<div data-r><div style="margin-bottom:2px">{shown}</div>{control}</div>'
         beside = f'<span style="white-space:nowrap">{shown}</span><div class="grow">{control}</div>'
         return f'<div class="row" data-r>{beside}</div>'
+
+    def _half(self, control: str) -> str:
+        return f'<div style="width:{self.count(35, 60)}%">{control}</div>'
+
+    def _dropdown_box(self, name: str) -> str:
+        chosen = escape(self.labels.take("option", 14))
+        marks = f'data-k="dropdown" data-l="{escape(name)}" data-v="{chosen}"'
+        if self.theme.native or self.chance(0.3):
+            twin = f'<div class="box twin">{chosen}</div>'
+            return f'<div class="host"><select class="box" {marks}><option>{chosen}</select>{twin}</div>'
+        return f'<div class="box sel-box" {marks}>{chosen}</div>'
 
     def _field_box(self, name: str, value: str, hint: str) -> str:
         marks = f'data-k="text field" data-l="{escape(name)}" data-v="{escape(value)}"'

@@ -33,8 +33,8 @@ from regard.train.world.screen_widgets import KINDS
 __all__ = ["KINDS", "SHARD_SIZE", "Screen", "ScreenBank", "build_bank"]
 
 SHARD_SIZE = 500
-MIN_ASKABLE = 3
-BANK_VERSION = 1  # raise it when the same seed draws other screens
+MIN_ASKABLE = 2
+BANK_VERSION = 2  # raise it when the same seed draws other screens
 _MAX_ATTEMPTS = 20
 
 

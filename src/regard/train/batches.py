@@ -1,0 +1,160 @@
+"""Samples to tensors: what one optimiser step is fed with.
+
+A step is a list of micro-batches, one per task, so that pictures of one kind stay together and little is
+padded. The content of a step is a pure function of (seed, stage, step): workers can run ahead, and a run
+that was killed and continued sees the same samples.
+
+Shape letters: B samples, T tokens, P patches, V visual tokens.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from PIL import Image as PILImage
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from regard.messages import Image
+from regard.model.config import ModelConfig
+from regard.processing.image import patchify, resize
+from regard.train.dense import CELL_PX, targets
+from regard.train.encode import EncodedSample, Encoder
+from regard.train.world.sample import Sample
+
+MEAN = STD = (0.5, 0.5, 0.5)
+IGNORED = -100
+Generator = Callable[[np.random.Generator], Sample]
+
+
+@dataclass(frozen=True)
+class TaskShare:
+    """`count` samples of one task in every step; `generate` makes one from a random generator."""
+
+    name: str
+    count: int
+    generate: Generator
+    weight: float = 1.0
+
+
+@dataclass(frozen=True)
+class MicroBatch:
+    """Tensors of one task. `dense` and the token fields are empty where they do not apply."""
+
+    task: str
+    weight: float
+    pixel_values: Tensor
+    grids: list[tuple[int, int, int]]
+    dense: dict[str, Tensor] = field(default_factory=dict)
+    input_ids: Tensor | None = None
+    position_ids: Tensor | None = None
+    labels: Tensor | None = None
+    visual_mask: Tensor | None = None
+
+
+class Steps(Dataset[list[MicroBatch]]):
+    """Item i is the list of micro-batches of step i."""
+
+    def __init__(
+        self, shares: Sequence[TaskShare], *, seed: Sequence[int], num_steps: int, config: ModelConfig,
+        kinds: Mapping[str, int], encoder: Encoder | None,
+    ) -> None:
+        self._shares, self._seed, self._num_steps = tuple(shares), tuple(seed), num_steps
+        self._config, self._kinds, self._encoder = config, dict(kinds), encoder
+
+    def __len__(self) -> int:
+        return self._num_steps
+
+    def __getitem__(self, step: int) -> list[MicroBatch]:
+        batches = []
+        for index, share in enumerate(self._shares):
+            rng = np.random.default_rng([*self._seed, step, index])
+            samples = [share.generate(rng) for _ in range(share.count)]
+            if self._encoder is None:
+                batches.append(self._dense_only(share, samples))
+            else:
+                batches.append(self._conversation(share, samples, self._encoder))
+        return batches
+
+    def _dense_only(self, share: TaskShare, samples: list[Sample]) -> MicroBatch:
+        pictures = [_picture(sample) for sample in samples]
+        # Pictures of equal size next to each other: the tower then attends them as one batch.
+        order = sorted(range(len(samples)), key=lambda i: pictures[i].size)
+        samples = [samples[i] for i in order]
+        made = [patchify(np.asarray(pictures[i])[None], vision=self._config.vision, mean=MEAN, std=STD) for i in order]
+        grids = [grid for _, grid in made]
+        return MicroBatch(
+            task=share.name, weight=share.weight, grids=grids,
+            pixel_values=torch.from_numpy(np.concatenate([values for values, _ in made])),
+            dense=self._dense(samples, grids),
+        )
+
+    def _dense(self, samples: list[Sample], grids: list[tuple[int, int, int]]) -> dict[str, Tensor]:
+        merge = self._config.vision.spatial_merge_size
+        made = []
+        for sample, (_, h, w) in zip(samples, grids, strict=True):
+            if sample.dense is None:
+                return {}
+            size = _source_size(sample)
+            made.append(targets(sample.dense, size, (w // merge, h // merge), self._kinds))
+        return {
+            name: torch.from_numpy(np.concatenate([getattr(t, name) for t in made]))
+            for name in ("chars", "kind", "name", "box")
+        }
+
+    def _conversation(self, share: TaskShare, samples: list[Sample], encoder: Encoder) -> MicroBatch:
+        encoded = [encoder.encode(sample) for sample in samples]
+        order = sorted(range(len(samples)), key=lambda i: [grid for grid in encoded[i].grids])
+        samples, encoded = [samples[i] for i in order], [encoded[i] for i in order]
+        grids = [grid for e in encoded for grid in e.grids]
+        has_dense = all(s.dense is not None and len(e.grids) == 1 for s, e in zip(samples, encoded, strict=True))
+        patches = [p for e in encoded for p in e.pixel_values]
+        tokens = _pad(encoded)
+        return MicroBatch(
+            task=share.name, weight=share.weight, grids=grids,
+            pixel_values=torch.from_numpy(np.concatenate(patches)) if patches else torch.empty(0, 0),
+            dense=self._dense(samples, grids) if has_dense and grids else {},
+            visual_mask=encoder.is_visual(tokens["input_ids"]), **tokens,
+        )
+
+
+def _pad(encoded: list[EncodedSample]) -> dict[str, Tensor]:
+    """Right padding: causal rows never look at it. Shapes: (B, T), (3, B, T), (B, T)."""
+    longest = max(len(e.input_ids) for e in encoded)
+    input_ids = torch.zeros(len(encoded), longest, dtype=torch.long)
+    position_ids = torch.zeros(3, len(encoded), longest, dtype=torch.long)
+    labels = torch.full((len(encoded), longest), IGNORED, dtype=torch.long)
+    for row, e in enumerate(encoded):
+        length = len(e.input_ids)
+        input_ids[row, :length] = torch.from_numpy(e.input_ids)
+        position_ids[:, row, :length] = torch.from_numpy(e.position_ids)
+        labels[row, :length] = torch.from_numpy(e.labels)
+    return {"input_ids": input_ids, "position_ids": position_ids, "labels": labels}
+
+
+def _source_size(sample: Sample) -> tuple[int, int]:
+    image = next(part for part in sample.messages[0].parts if isinstance(part, Image))
+    width, height = image.source.size
+    return width, height
+
+
+def _picture(sample: Sample) -> PILImage.Image:
+    """The sample's picture, resampled to whole cells."""
+    image = next(part for part in sample.messages[0].parts if isinstance(part, Image)).source
+    width, height = (max(CELL_PX, round(side / CELL_PX) * CELL_PX) for side in image.size)
+    return PILImage.fromarray(resize(image, height, width))
+
+
+def loader(steps: Steps, *, first_step: int, num_workers: int) -> DataLoader[list[MicroBatch]]:
+    """Micro-batches of steps first_step.. in order, made ahead by worker processes."""
+    return DataLoader(
+        steps, batch_size=None, sampler=range(first_step, len(steps)), num_workers=num_workers,
+        prefetch_factor=4 if num_workers else None, worker_init_fn=_one_thread,
+    )
+
+
+def _one_thread(_: int) -> None:
+    torch.set_num_threads(1)

@@ -1,0 +1,110 @@
+"""Dense supervision of the vision tower: what lies in each 32x32 cell (one visual token).
+
+End to end training from scratch learns to read very slowly; a target in every cell is many times faster.
+For every cell the heads predict, from the token the tower hands to the decoder:
+
+    chars   the characters whose centre lies in the cell, in reading order, in SLOTS slots (0 = none)
+    kind    the class of the smallest item that covers the cell's centre or lies inside the cell (0 = none)
+    name    a hash class of the item's text attribute (a colour name for shapes; 0 = none)
+    box     that item's box as x1, y1, x2, y2 in 0-1 of the picture
+
+The heads are thrown away after training. Shape letters: V cells, D width of a visual token.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from regard.train.world.sample import DenseTruth
+from regard.train.world.shapes import COLOURS
+
+CELL_PX = 32
+SLOTS = 12
+CHARS = "".join(map(chr, range(33, 127))) + "éèêëáàâäãåíìîïóòôöõøúùûüçñßłÉÖÜÄÅŁźćãõ€£°·…–“”’‘•©"
+NUM_CHAR_CLASSES = len(CHARS) + 2  # 0 is empty, the last is any other character
+_CHAR_CLASS = {c: i + 1 for i, c in enumerate(CHARS)}
+
+
+@dataclass(frozen=True)
+class DenseTargets:
+    """Targets of V cells. Shapes: chars (V, SLOTS), kind (V,), name (V,) int64; box (V, 4) float32."""
+
+    chars: npt.NDArray[np.int64]
+    kind: npt.NDArray[np.int64]
+    name: npt.NDArray[np.int64]
+    box: npt.NDArray[np.float32]
+
+
+def targets(truth: DenseTruth, size: tuple[int, int], cells: tuple[int, int], kinds: dict[str, int]) -> DenseTargets:
+    """Targets for a picture of `size` (width, height) px cut into `cells` (columns, rows).
+
+    Only box, kind and chars whose place is inside the picture count; `kinds` maps class names to 1..K.
+    """
+    (width, height), (columns, rows) = size, cells
+    chars = np.zeros((rows, columns, SLOTS), dtype=np.int64)
+    kind = np.zeros((rows, columns), dtype=np.int64)
+    name = np.zeros((rows, columns), dtype=np.int64)
+    box = np.zeros((rows, columns, 4), dtype=np.float32)
+    fill = np.zeros((rows, columns), dtype=np.int64)
+    for char in sorted(truth.chars, key=lambda c: (round(c.y), c.x)):
+        column, row = int(char.x / width * columns), int(char.y / height * rows)
+        if 0 <= column < columns and 0 <= row < rows and fill[row, column] < SLOTS:
+            chars[row, column, fill[row, column]] = _CHAR_CLASS.get(char.char, NUM_CHAR_CLASSES - 1)
+            fill[row, column] += 1
+    for item in sorted(truth.items, key=lambda i: -(i.box[2] - i.box[0]) * (i.box[3] - i.box[1])):
+        x1, y1, x2, y2 = item.box
+        c1, c2 = x1 / width * columns, x2 / width * columns
+        r1, r2 = y1 / height * rows, y2 / height * rows
+        # Every cell that the item covers by more than a third of the cell or of the item, per axis.
+        cover_c = [c for c in range(columns) if min(c2, c + 1) - max(c1, c) > min(1, c2 - c1) / 3]
+        cover_r = [r for r in range(rows) if min(r2, r + 1) - max(r1, r) > min(1, r2 - r1) / 3]
+        if cover_c and cover_r:
+            place = np.ix_(cover_r, cover_c)
+            kind[place] = kinds[item.kind]
+            name[place] = 1 + COLOURS.index(item.text) if item.text in COLOURS else 0
+            box[place] = np.array((x1 / width, y1 / height, x2 / width, y2 / height), dtype=np.float32).clip(0, 1)
+    return DenseTargets(chars.reshape(-1, SLOTS), kind.reshape(-1), name.reshape(-1), box.reshape(-1, 4))
+
+
+class DenseHeads(nn.Module):
+    """One linear per target on top of the visual tokens."""
+
+    def __init__(self, width: int, num_kinds: int) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(width)
+        self.chars = nn.Linear(width, SLOTS * NUM_CHAR_CLASSES)
+        self.kind = nn.Linear(width, num_kinds + 1)
+        self.name = nn.Linear(width, len(COLOURS) + 1)
+        self.box = nn.Linear(width, 4)
+
+    def forward(self, embeds_VD: Tensor, batch: dict[str, Tensor]) -> tuple[Tensor, dict[str, float]]:
+        """Loss and the share of right characters and kinds. `batch` holds the stacked DenseTargets."""
+        x = self.norm(embeds_VD)
+        logits = self.chars(x).view(-1, NUM_CHAR_CLASSES).float()
+        wanted = batch["chars"].view(-1)
+        is_char = wanted > 0
+        loss = F.cross_entropy(logits, wanted, weight=None, reduction="none")
+        # Empty slots are most of the slots; they count for little so that characters lead.
+        weight = torch.where(is_char, 1.0, 0.1)
+        num_chars = is_char.sum().clamp(min=1)
+        char_loss = (loss * weight).sum() / weight.sum()
+        has_item = batch["kind"] > 0
+        num_items = has_item.sum().clamp(min=1)
+        kind_logits = self.kind(x).float()
+        kind_loss = F.cross_entropy(kind_logits, batch["kind"])
+        name_loss = F.cross_entropy(self.name(x).float(), batch["name"])
+        box_error = (self.box(x).float() - batch["box"]).abs().sum(-1)
+        box_loss = (box_error * has_item).sum() / num_items
+        right = (logits.argmax(-1) == wanted) & is_char
+        report = {
+            "chars": float(right.sum() / num_chars),
+            "kind": float(((kind_logits.argmax(-1) == batch["kind"]) & has_item).sum() / num_items),
+            "box": float(box_loss.detach() / 4),
+        }
+        return char_loss + 0.5 * kind_loss + 0.5 * name_loss + 2.0 * box_loss, report

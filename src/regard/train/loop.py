@@ -1,0 +1,240 @@
+"""The training loop: stages, micro-batches, AdamW, a moving average, checkpoints that continue exactly.
+
+One step sums the losses of its micro-batches and updates once. Weights are float32; on CPUs and GPUs with
+bfloat16 matrix units the forward pass runs under autocast. The attention of small pictures uses plain matrix
+products: the fused kernel's backward pass is several times slower on a CPU at such sizes (measured).
+
+A checkpoint holds weights, moving average, optimiser, stage and step; samples depend only on
+(seed, stage, step), so continuing needs nothing else.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import time
+from collections.abc import Callable
+from contextlib import nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
+
+from regard.model.config import ModelConfig
+from regard.model.qwen3_vl import Qwen3VL
+from regard.train.batches import IGNORED, MicroBatch, Steps, loader
+from regard.train.dense import DenseHeads
+from regard.train.encode import Encoder
+from regard.train.nano import Stage
+
+LM_DENSE_WEIGHT = 0.3
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """Where and how to run. `seconds` stops the run in good order after that time."""
+
+    out: Path
+    seed: int = 0
+    num_workers: int = 1
+    save_every_s: float = 120.0
+    report_every: int = 50
+    ema_decay: float = 0.998
+    device: str = "cpu"
+    use_bf16: bool = True
+    seconds: float = math.inf
+
+
+class Trainer:
+    """Runs stages one after the other and keeps `out/state.pt` up to date."""
+
+    def __init__(
+        self, model_config: ModelConfig, kinds: dict[str, int], config: TrainConfig, encoder_folder: Path | None
+    ) -> None:
+        torch.manual_seed(config.seed)
+        self.config, self.model_config, self.kinds = config, model_config, kinds
+        self.model = Qwen3VL(model_config).to(config.device)
+        initialise(self.model)
+        self.heads = DenseHeads(model_config.text.hidden_size, len(kinds)).to(config.device)
+        self.ema = {name: p.detach().clone() for name, p in self.model.named_parameters()}
+        self.encoder = Encoder(encoder_folder) if encoder_folder else None
+        self.stage_name, self.step = "", 0
+        self._started = time.monotonic()
+
+    def run(self, stages: tuple[Stage, ...], on_report: Callable[[dict[str, Any]], None]) -> bool:
+        """Run the stages that are not done yet; returns False if time ran out first."""
+        state = self._load()
+        done = state["stages_done"] if state else []
+        for number, stage in enumerate(stages):
+            if stage.name in done:
+                continue
+            resumed = state if state and state["stage"] == stage.name else None
+            if not self._run_stage(number, stage, resumed, done, on_report):
+                return False
+            done = [*done, stage.name]
+            state = None
+        return True
+
+    def _run_stage(
+        self, number: int, stage: Stage, resumed: dict[str, Any] | None, done: list[str],
+        on_report: Callable[[dict[str, Any]], None],
+    ) -> bool:
+        optimizer = self._optimizer(stage)
+        self.stage_name, self.step = stage.name, 0
+        if resumed:
+            optimizer.load_state_dict(resumed["optimizer"])
+            self.step = resumed["step"]
+        steps = Steps(
+            stage.shares, seed=(self.config.seed, number), num_steps=stage.num_steps, config=self.model_config,
+            kinds=self.kinds, encoder=None if stage.is_dense_only else self.encoder,
+        )
+        meter, saved_at = Meter(), time.monotonic()
+        for batches in loader(steps, first_step=self.step, num_workers=self.config.num_workers):
+            set_learning_rate(optimizer, stage, self.step)
+            for batch in batches:
+                meter.add(batch.task, self._backward(batch, stage), num_samples=batch_size(batch))
+            torch.nn.utils.clip_grad_norm_(self._parameters(), 1.0)
+            optimizer.step()
+            optimizer.zero_grad()
+            self._update_ema()
+            self.step += 1
+            if self.step % self.config.report_every == 0 or self.step == stage.num_steps:
+                on_report({"stage": stage.name, "step": self.step, "of": stage.num_steps, **meter.take()})
+            is_over = time.monotonic() - self._started > self.config.seconds
+            if is_over or time.monotonic() - saved_at > self.config.save_every_s:
+                self._save(optimizer, done)
+                saved_at = time.monotonic()
+            if is_over:
+                return False
+        self._save(optimizer, [*done, stage.name])
+        return True
+
+    def _backward(self, batch: MicroBatch, stage: Stage) -> dict[str, float]:
+        """Gradients of one micro-batch; returns what to report."""
+        bf16 = torch.autocast(self.config.device, dtype=torch.bfloat16) if self.config.use_bf16 else nullcontext()
+        plain_attention = sdpa_kernel(SDPBackend.MATH) if self.config.device == "cpu" else nullcontext()
+        report: dict[str, float] = {}
+        with bf16, plain_attention:
+            visual = self.model.encode_vision(batch.pixel_values, batch.grids) if batch.grids else None
+            loss = torch.zeros(())
+            if batch.dense and visual is not None:
+                dense_loss, report = self.heads(visual.embeds, batch.dense)
+                loss = loss + dense_loss * (stage.dense_weight if stage.is_dense_only else LM_DENSE_WEIGHT)
+            if batch.input_ids is not None and batch.position_ids is not None and batch.labels is not None:
+                logits = self.model(
+                    batch.input_ids, batch.position_ids, visual=visual, visual_mask=batch.visual_mask
+                )
+                lm_loss, accuracy = answer_loss(logits, batch.labels)
+                report |= {"lm": float(lm_loss.detach()), "token_accuracy": accuracy}
+                loss = loss + lm_loss
+        (loss * batch.weight).backward()
+        return report | {"loss": float(loss.detach())}
+
+    def _parameters(self) -> list[nn.Parameter]:
+        return [*self.model.parameters(), *self.heads.parameters()]
+
+    def _optimizer(self, stage: Stage) -> torch.optim.AdamW:
+        tower = list(self.model.model.visual.parameters())
+        rest = [*self.model.model.language_model.parameters(), *self.heads.parameters()]
+        groups = []
+        for parameters, factor in ((tower, stage.tower_lr_factor), (rest, 1.0)):
+            groups.append({"params": [p for p in parameters if p.dim() > 1], "factor": factor, "weight_decay": 0.05})
+            groups.append({"params": [p for p in parameters if p.dim() <= 1], "factor": factor, "weight_decay": 0.0})
+        return torch.optim.AdamW(groups, lr=stage.lr, betas=(0.9, 0.98), fused=True)
+
+    @torch.no_grad()
+    def _update_ema(self) -> None:
+        for name, parameter in self.model.named_parameters():
+            self.ema[name].lerp_(parameter, 1 - self.config.ema_decay)
+
+    def _save(self, optimizer: torch.optim.Optimizer, done: list[str]) -> None:
+        self.config.out.mkdir(parents=True, exist_ok=True)
+        state = {
+            "model": self.model.state_dict(), "heads": self.heads.state_dict(), "ema": self.ema,
+            "optimizer": optimizer.state_dict(), "stage": self.stage_name, "step": self.step, "stages_done": done,
+            "kinds": self.kinds,
+        }
+        partial = self.config.out / "state.pt.partial"
+        torch.save(state, partial)
+        os.replace(partial, self.config.out / "state.pt")
+
+    def _load(self) -> dict[str, Any] | None:
+        path = self.config.out / "state.pt"
+        if not path.exists():
+            return None
+        state: dict[str, Any] = torch.load(path, map_location=self.config.device, weights_only=True)
+        self.model.load_state_dict(state["model"])
+        self.ema = state["ema"]
+        if state["kinds"] == self.kinds:
+            self.heads.load_state_dict(state["heads"])
+        return state
+
+
+class Meter:
+    """Means of what was reported since the last `take`, and samples per second."""
+
+    def __init__(self) -> None:
+        self._sums: dict[str, list[float]] = {}
+        self._num_samples, self._since = 0, time.monotonic()
+
+    def add(self, task: str, report: dict[str, float], *, num_samples: int) -> None:
+        self._num_samples += num_samples
+        for name, value in report.items():
+            total = self._sums.setdefault(f"{task}/{name}", [0.0, 0.0])
+            total[0] += value
+            total[1] += 1
+
+    def take(self) -> dict[str, float]:
+        now = time.monotonic()
+        means = {name: round(total / count, 4) for name, (total, count) in self._sums.items()}
+        means["samples_per_s"] = round(self._num_samples / (now - self._since), 1)
+        self._sums, self._num_samples, self._since = {}, 0, now
+        return means
+
+
+def batch_size(batch: MicroBatch) -> int:
+    """Samples in a micro-batch."""
+    return len(batch.grids) if batch.input_ids is None else batch.input_ids.shape[0]
+
+
+def answer_loss(logits_BTV: Tensor, labels_BT: Tensor) -> tuple[Tensor, float]:
+    """Mean cross-entropy of the answer's tokens, and the share predicted right."""
+    predicted, wanted = logits_BTV[:, :-1], labels_BT[:, 1:]
+    is_answer = wanted != IGNORED
+    logits_NV, wanted_N = predicted[is_answer].float(), wanted[is_answer]
+    accuracy = float((logits_NV.argmax(-1) == wanted_N).float().mean())
+    return F.cross_entropy(logits_NV, wanted_N), accuracy
+
+
+def set_learning_rate(optimizer: torch.optim.Optimizer, stage: Stage, step: int) -> None:
+    """Linear warm-up, then a cosine from `lr` to `lr * final_lr_factor`."""
+    warm = min(1.0, (step + 1) / stage.warmup_steps)
+    progress = step / stage.num_steps
+    fall = stage.final_lr_factor + (1 - stage.final_lr_factor) * 0.5 * (1 + math.cos(math.pi * progress))
+    for group in optimizer.param_groups:
+        group["lr"] = stage.lr * warm * fall * group["factor"]
+
+
+def initialise(model: Qwen3VL) -> None:
+    """Small normal weights; what writes into the residual stream starts smaller still."""
+    for name, parameter in model.named_parameters():
+        if name.endswith("bias"):
+            nn.init.zeros_(parameter)
+        elif "norm" in name:
+            nn.init.ones_(parameter)
+        else:
+            depth = model.config.text.num_hidden_layers
+            is_output = name.endswith(("o_proj.weight", "down_proj.weight", "attn.proj.weight", "blocks.linear_fc2.weight"))
+            nn.init.normal_(parameter, std=0.02 / math.sqrt(2 * depth) if is_output else 0.02)
+
+
+def append_json(path: Path, record: dict[str, Any]) -> None:
+    """One line of the run's log."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a", encoding="utf-8") as file:
+        file.write(json.dumps(record) + "\n")

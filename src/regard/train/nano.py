@@ -1,0 +1,117 @@
+"""regard-nano: its architecture and how it is trained, start to end, in one file.
+
+    stage     what                                                              learns
+    look      lines of text, clean and easy, cells of 32x32 px                  tower + dense heads
+    look2     harder lines, several lines, scenes, screens, dense truth         tower + dense heads
+    talk      all tasks as conversations, dense truth kept as a second loss     everything
+    polish    the same with a falling learning rate; the moving average ships   everything
+
+Run it with `regard train nano --out RUN`; it saves often and continues where it stopped.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from regard.messages import Image, Message
+from regard.train.batches import TaskShare
+from regard.train.world import lines, scenes
+from regard.train.world.sample import Sample
+from regard.train.world.screens import KINDS, ScreenBank
+from regard.train.world.shapes import SHAPES
+
+VOCAB_SIZE = 4096
+
+CONFIG: dict[str, Any] = {
+    "architectures": ["Qwen3VLForConditionalGeneration"],
+    "model_type": "qwen3_vl",
+    "tie_word_embeddings": True,
+    "text_config": {
+        "model_type": "qwen3_vl_text",
+        "vocab_size": VOCAB_SIZE,
+        "hidden_size": 256,
+        "intermediate_size": 640,
+        "num_hidden_layers": 6,
+        "num_attention_heads": 8,
+        "num_key_value_heads": 4,
+        "head_dim": 32,
+        "hidden_act": "silu",
+        "attention_bias": False,
+        "attention_dropout": 0.0,
+        "initializer_range": 0.02,
+        "rms_norm_eps": 1e-06,
+        "rope_theta": 100000,
+        "rope_scaling": {"rope_type": "default", "mrope_section": [6, 5, 5], "mrope_interleaved": True},
+        "max_position_embeddings": 8192,
+        "tie_word_embeddings": True,
+        "use_cache": True,
+        "dtype": "bfloat16",
+    },
+    "vision_config": {
+        "model_type": "qwen3_vl",
+        "depth": 6,
+        "hidden_size": 192,
+        "intermediate_size": 768,
+        "num_heads": 6,
+        "out_hidden_size": 256,
+        "in_channels": 3,
+        "patch_size": 16,
+        "temporal_patch_size": 2,
+        "spatial_merge_size": 2,
+        "num_position_embeddings": 2304,
+        "deepstack_visual_indexes": [1, 2, 4],
+        "hidden_act": "gelu_pytorch_tanh",
+        "initializer_range": 0.02,
+    },
+}
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One part of the recipe. Learning rates peak at `lr` (tower: times `tower_lr_factor`)."""
+
+    name: str
+    num_steps: int
+    lr: float
+    shares: tuple[TaskShare, ...]
+    is_dense_only: bool
+    tower_lr_factor: float = 1.0
+    warmup_steps: int = 200
+    final_lr_factor: float = 1.0
+    dense_weight: float = 1.0
+
+
+def _dense_line(rng: np.random.Generator, *, width: int, height: int, max_lines: int, difficulty: float) -> Sample:
+    num_lines = int(rng.integers(1, max_lines + 1))
+    hard = float(rng.random()) * difficulty
+    picture, dense, text = lines.render(
+        rng, width, height, lines=num_lines, difficulty=hard, held_out=False, max_chars=width // 10
+    )
+    return Sample("lines", (Message("user", (Image(picture),)),), {"text": text}, dense)
+
+
+def kind_classes() -> dict[str, int]:
+    """Class names of everything that can lie in a cell, numbered from 1."""
+    return {name: index + 1 for index, name in enumerate((*KINDS, *SHAPES))}
+
+
+def stages(screen_bank: ScreenBank) -> tuple[Stage, ...]:
+    """The recipe."""
+    easy_line = partial(_dense_line, width=256, height=32, max_lines=1, difficulty=0.3)
+    hard_line = partial(_dense_line, width=256, height=64, max_lines=3, difficulty=1.0)
+    scene = partial(scenes.make, held_out=False)
+    look = Stage(
+        "look", 2500, 1.5e-3, (TaskShare("lines", 64, easy_line),), is_dense_only=True,
+    )
+    look2 = Stage(
+        "look2", 4000, 1.2e-3, is_dense_only=True, final_lr_factor=0.5, shares=(
+            TaskShare("lines", 32, hard_line),
+            TaskShare("scenes", 8, scene, weight=0.3),
+            TaskShare("screens", 8, screen_bank.sample),
+        ),
+    )
+    return (look, look2)

@@ -1,0 +1,107 @@
+"""Short lines of text on a plain ground: the reading task, and the first thing the vision tower learns.
+
+Pictures are cut to whole 32-pixel cells most of the time, as the tower sees 32x32 pixels per token.
+Difficulty is a number: 0 is one clean line of 16-24 px, 1 adds sizes from 12 to 30 px, low contrast,
+blur, noise, JPEG, small rotations, and up to three lines.
+"""
+
+from __future__ import annotations
+
+import io
+
+import numpy as np
+from PIL import Image as PILImage
+from PIL import ImageDraw, ImageFilter, ImageFont
+
+from regard.messages import Image, Message, Text
+from regard.train.world.fonts import font_files, load_font
+from regard.train.world.sample import Char, DenseTruth, Sample, verbatim
+from regard.train.world.words import short_text
+
+MAX_CHARS = 16
+QUESTIONS = (
+    "Read the text.", "What does it say?", "What is written here?", "Read all the text in the image.",
+    "Read the line.", "Transcribe the text in this picture.", "What text is in the image?", "OCR this image.",
+    "Please output only the text content from the image without any additional descriptions or formatting.",
+    "What does the picture say?", "Read this.", "Which words are shown?", "Text in the image?", "What is the text?",
+)
+
+
+def make(rng: np.random.Generator, *, held_out: bool) -> Sample:
+    """One line of up to 16 characters and the request to read it. truth: {"text": ...}."""
+    width = 32 * int(rng.integers(5, 10))
+    height = 32 * int(rng.integers(1, 3))
+    picture, dense, text = render(rng, width, height, lines=1, difficulty=float(rng.random()), held_out=held_out)
+    question = QUESTIONS[int(rng.integers(len(QUESTIONS)))]
+    messages = (
+        Message("user", (Image(picture), Text(question))),
+        Message("assistant", (Text(verbatim(text)),)),
+    )
+    return Sample("lines", messages, {"text": text}, dense)
+
+
+def render(
+    rng: np.random.Generator, width: int, height: int, *, lines: int, difficulty: float, held_out: bool,
+    max_chars: int = MAX_CHARS,
+) -> tuple[PILImage.Image, DenseTruth, str]:
+    """A picture with `lines` lines of text, the place of every character, and the text."""
+    foreground, background = _colours(rng, difficulty)
+    picture = PILImage.new("RGB", (width, height), background)
+    draw = ImageDraw.Draw(picture)
+    slot = height / lines
+    chars: list[Char] = []
+    texts = []
+    for line in range(lines):
+        font = _font(rng, slot, difficulty, held_out)
+        text = _fit(short_text(rng, max_chars, held_out=held_out), font, width - 6)
+        left, top, right, bottom = draw.textbbox((0, 0), text, font=font)
+        x = 2 + rng.random() * max(width - 4 - (right - left), 0) - left
+        y = line * slot + 1 + rng.random() * max(slot - 2 - (bottom - top), 0) - top
+        draw.text((x, y), text, fill=foreground, font=font)
+        middle = y + (top + bottom) / 2
+        chars += [Char(c, cx, middle) for c, cx in _centres(text, font, x)]
+        texts.append(text)
+    return _degrade(rng, picture, difficulty), DenseTruth(chars=tuple(chars)), "\n".join(texts)
+
+
+def _font(rng: np.random.Generator, slot: float, difficulty: float, held_out: bool) -> ImageFont.FreeTypeFont:
+    faces = font_files(held_out)
+    smallest, largest = (16, 24) if difficulty < 0.3 else (12, 30)
+    size = int(rng.integers(smallest, min(largest, int(slot * 0.9)) + 1)) if slot * 0.9 > smallest else int(slot * 0.8)
+    return load_font(*faces[int(rng.integers(len(faces)))], size)
+
+
+def _fit(text: str, font: ImageFont.FreeTypeFont, width: float) -> str:
+    while len(text) > 1 and font.getlength(text) > width:
+        text = text[:-1].rstrip()
+    return text
+
+
+def _centres(text: str, font: ImageFont.FreeTypeFont, x: float) -> list[tuple[str, float]]:
+    """Visible characters with the x of their middle."""
+    edges = [font.getlength(text[:i]) for i in range(len(text) + 1)]
+    return [(c, x + (edges[i] + edges[i + 1]) / 2) for i, c in enumerate(text) if not c.isspace()]
+
+
+def _colours(rng: np.random.Generator, difficulty: float) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Foreground and background that differ enough in brightness; half are dark on light."""
+    contrast = 110 if difficulty < 0.5 else 75
+    while True:
+        a, b = rng.integers(0, 256, 3), rng.integers(0, 256, 3)
+        if rng.random() < 0.5:
+            a, b = rng.integers(0, 70, 3), rng.integers(200, 256, 3)
+        if abs(float(np.dot(a - b, (0.3, 0.59, 0.11)))) > contrast:
+            return tuple(int(v) for v in a), tuple(int(v) for v in b)
+
+
+def _degrade(rng: np.random.Generator, picture: PILImage.Image, difficulty: float) -> PILImage.Image:
+    if rng.random() < 0.4 * difficulty:
+        picture = picture.filter(ImageFilter.GaussianBlur(float(rng.uniform(0.2, 0.9))))
+    if rng.random() < 0.4 * difficulty:
+        pixels = np.asarray(picture, dtype=np.float32) + rng.normal(0, rng.uniform(2, 14), (picture.height, picture.width, 1))
+        picture = PILImage.fromarray(pixels.clip(0, 255).astype(np.uint8))
+    if rng.random() < 0.4 * difficulty:
+        buffer = io.BytesIO()
+        picture.save(buffer, "JPEG", quality=int(rng.integers(35, 90)))
+        picture = PILImage.open(buffer).convert("RGB")
+    return picture

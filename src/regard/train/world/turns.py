@@ -1,0 +1,34 @@
+"""Several questions about one picture, asked one after the other.
+
+Looking at a picture costs far more than answering a question about it, so conversations of several turns
+give several times the supervision for the same work, and teach follow-up questions on the way.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from regard.messages import Message, Text
+from regard.train.world.sample import Sample
+from regard.train.world.screen_questions import ask
+from regard.train.world.screens import ScreenBank
+
+
+def join(samples: Sequence[Sample]) -> Sample:
+    """One conversation from samples about the same picture, which is shown in the first turn only."""
+    messages: list[Message] = list(samples[0].messages)
+    for sample in samples[1:]:
+        question = tuple(part for part in sample.messages[0].parts if isinstance(part, Text))
+        messages += [replace(sample.messages[0], parts=question), *sample.messages[1:]]
+    return replace(samples[0], messages=tuple(messages))
+
+
+def screen_turns(rng: np.random.Generator, *, bank: ScreenBank, max_turns: int) -> Sample:
+    """1 to `max_turns` questions about one screen."""
+    screen = bank.screen(int(rng.integers(len(bank))))
+    elsewhere = bank.screen(int(rng.integers(len(bank)))).widgets
+    num_turns = int(rng.integers(1, max_turns + 1))
+    return join([ask(rng, screen.image, screen.widgets, elsewhere, screen.dense) for _ in range(num_turns)])
