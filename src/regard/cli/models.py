@@ -121,8 +121,9 @@ def _print_table(rows: list[dict[str, Any]], contexts: list[int], machine: dict[
         )
     console = Console()
     console.print(table)
-    free = ", ".join(f"{device} {'?' if n is None else f'{n / GB:.1f}'} GB" for device, n in machine.items())
-    console.print(f"\nGB: weights alone, then with KV cache and activations (estimated) of one conversation. Free: {free}.")
+    free = ", ".join(f"{device} {'?' if n is None else f'{n / GB:.1f}'}" for device, n in machine.items())
+    console.print("\nGB: the weights alone, then with KV cache and estimated activations of one conversation.")
+    console.print(f"Free on this machine: {free}.")
 
 
 def _longest_fit(row: dict[str, Any], device: str) -> str:

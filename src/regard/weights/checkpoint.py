@@ -64,7 +64,7 @@ def load_model(
     """Load a dense, MoE or FP8 checkpoint for inference: eval mode, no gradients.
 
     dtype:   'auto' (what config.json names), 'float32', 'bfloat16' or 'float16'; FP8 weights stay FP8.
-    on_progress is called with parameters filled and parameters in all.
+    on_progress is called with the bytes filled so far and the bytes in all.
     Errors:  ConfigError for a wrong dtype, device or config; CheckpointError for wrong files.
     """
     config = read_config(folder)
@@ -80,12 +80,15 @@ def load_model(
     plan = plan_loading(_shapes(parameters), _shapes(files.tensors), config)
     dtypes = {name: _wanted_dtype(name, parameter, compute_dtype) for name, parameter in parameters.items()}
     _check_dtypes(plan, dtypes, files)
-    for count, (name, pieces) in enumerate(plan.items(), start=1):
+    sizes = {name: parameter.numel() * dtypes[name].itemsize for name, parameter in parameters.items()}
+    num_filled, num_bytes = 0, sum(sizes.values())
+    for name, pieces in plan.items():
         tensor = _fill(pieces, parameters[name].shape, dtypes[name], target, files)
         owner, _, leaf = name.rpartition(".")
         setattr(model.get_submodule(owner), leaf, nn.Parameter(tensor, requires_grad=False))
+        num_filled += sizes[name]
         if on_progress is not None:
-            on_progress(count, len(plan))
+            on_progress(num_filled, num_bytes)
     for module in model.modules():
         if isinstance(module, Fp8Experts):
             module.arrange()
@@ -133,7 +136,7 @@ def _check_dtypes(plan: Mapping[str, list[Piece]], dtypes: Mapping[str, torch.dt
     ]
     if wrong:
         raise CheckpointError(
-            f"{len(wrong)} tensors have a dtype that does not fit config.json ({name_some(wrong)}); "
+            f"the dtype of {len(wrong)} stored tensors does not fit config.json ({name_some(wrong)}); "
             f"known are {', '.join(_STORED_FLOATS)}, and {_STORED_FP8} for the layers that quantization_config covers"
         )
 

@@ -64,18 +64,14 @@ def plan_loading(
         if piece.name in stored and stored[piece.name] != _stored_shape(piece, parameters[name])
     ]
     faults = [
-        f"{len(names)} {what} ({name_some(names)})"
-        for names, what in (
-            (missing, "tensors are missing"),
-            (unknown, "tensors belong to no parameter"),
-            (misshapen, "tensors have another shape"),
-        )
+        f"{fault} {len(names)} ({name_some(names)})"
+        for fault, names in (("missing", missing), ("unknown", unknown), ("of another shape", misshapen))
         if names
     ]
     if missing == {LM_HEAD}:
         faults = [f"{LM_HEAD} is missing although config.json says that the embeddings are not tied"]
     if faults:
-        raise CheckpointError("the weights do not fit config.json: " + "; ".join(faults))
+        raise CheckpointError("the tensors do not fit config.json: " + "; ".join(faults))
     return plan
 
 
