@@ -194,7 +194,7 @@ class LLM:
         except torch.OutOfMemoryError as error:
             raise _out_of_memory(self.device, f"{len(inputs.input_ids)} prompt tokens") from error
         yield from events_of(stops.push(decoder.flush()) + stops.flush())
-        for kind, piece in parser.flush():
+        for kind, piece in parser.finish():
             yield Event(kind, piece)
         usage = Usage(
             num_prompt_tokens=len(inputs.input_ids),

@@ -1,0 +1,128 @@
+"""What the commands that talk to a model share: loading with a progress bar, and showing an answer as it comes.
+
+Answers go to stdout, everything else to stderr. Bars and spinners appear only where stderr is a terminal.
+On a terminal, control characters of an answer are dropped: a picture may hold text that was made to be copied
+into one.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from regard.messages import Message, Text
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table
+
+    from regard.llm import LLM
+    from regard.reply import Event, MediaReport, Reply
+
+_CONTROLS = dict.fromkeys([*range(0x20), *range(0x7F, 0xA0)])
+del _CONTROLS[ord("\n")], _CONTROLS[ord("\t")]
+
+
+def stderr_console() -> Console:
+    """The console for everything that is not the answer."""
+    from rich.console import Console
+
+    return Console(stderr=True, highlight=False)
+
+
+def load_llm(name: str, *, device: str, dtype: str, video_dialect: str = "authors") -> LLM:
+    """Load a model; a bar on the terminal when it takes its time."""
+    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn
+
+    console = stderr_console()
+    with Progress(
+        TextColumn("loading {task.description}"),
+        BarColumn(),
+        DownloadColumn(binary_units=True),
+        console=console,
+        transient=True,
+        disable=not console.is_terminal,
+    ) as progress:
+        task = progress.add_task(name, total=None)
+
+        def on_progress(num_done: int, num_total: int) -> None:
+            progress.update(task, completed=num_done, total=num_total)
+
+        from regard.llm import LLM
+
+        return LLM.load(name, device=device, dtype=dtype, video_dialect=video_dialect, on_progress=on_progress)
+
+
+@contextmanager
+def waiting(what: str) -> Iterator[None]:
+    """A spinner while something takes time, on a terminal only."""
+    console = stderr_console()
+    if not console.is_terminal:
+        yield
+        return
+    with console.status(what, spinner="dots"):
+        yield
+
+
+def show(events: Iterator[Event], *, what: str, thinking: bool, quiet: bool = False) -> Reply:
+    """Print an answer as it comes and return its reply; `quiet` prints nothing."""
+    with waiting(what):
+        event = next(events)
+    is_terminal = sys.stdout.isatty()
+    while event.reply is None:
+        if event.kind == "text" and not quiet:
+            _write(event.text, is_terminal)
+        elif event.kind == "thinking" and thinking and not quiet:
+            stderr_console().print(_clean(event.text), style="dim", end="", markup=False, soft_wrap=True)
+        event = next(events)
+    reply = event.reply
+    if not quiet:
+        for call in reply.tool_calls:
+            arguments = ", ".join(f"{key}={value!r}" for key, value in call.arguments.items())
+            _write(f"[{call.name}({arguments})]", is_terminal)
+        sys.stdout.write("\n")
+        sys.stdout.flush()
+        if reply.finish_reason == "length":
+            limit = reply.usage.num_output_tokens
+            print(f"regard: the answer was cut after {limit} tokens; raise --max-tokens", file=sys.stderr)
+    return reply
+
+
+def _write(text: str, is_terminal: bool) -> None:
+    sys.stdout.write(_clean(text) if is_terminal else text)
+    sys.stdout.flush()
+
+
+def _clean(text: str) -> str:
+    return text.translate(_CONTROLS)
+
+
+def answer_message(reply: Reply) -> Message:
+    """The reply as a turn of the conversation."""
+    parts = (Text(reply.text),) if reply.text else ()
+    return Message("assistant", parts, reasoning=reply.thinking, tool_calls=reply.tool_calls)
+
+
+def media_table(reports: tuple[MediaReport, ...]) -> Table:
+    """What the model really saw, one row per input."""
+    from rich.table import Table
+
+    table = Table("input", "given", "seen as", "visual tokens", "frames", "times", title="what the model saw")
+    for report in reports:
+        name = report.name if report.page is None else f"{report.name}, page {report.page}"
+        times = ""
+        if report.kind == "video" and report.frame_times_s:
+            times = f"{report.frame_times_s[0]:.1f} to {report.frame_times_s[-1]:.1f} s"
+            times += f" of {report.duration_s:.1f} s" if report.duration_s is not None else ""
+            times += f", decoded in {report.decode_s:.2f} s" if report.decode_s is not None else ""
+        table.add_row(
+            name,
+            f"{report.width} x {report.height}",
+            f"{report.resized_width} x {report.resized_height}",
+            str(report.num_visual_tokens),
+            str(report.num_frames) if report.kind == "video" else "",
+            times,
+        )
+    return table
