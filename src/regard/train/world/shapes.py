@@ -17,13 +17,14 @@ from __future__ import annotations
 import colorsys
 import io
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFilter
 
 SHAPES = ("circle", "square", "triangle", "rectangle", "star", "diamond", "hexagon", "cross")
-PLURALS = {shape: shape + "s" for shape in SHAPES} | {"cross": "crosses"}
 
 # name: hue range in degrees, saturation range, value range
 _HSV_RANGES = {
@@ -45,6 +46,7 @@ _TRAINING_PATTERNS = ("plain", "plain", "vertical", "horizontal", "clouds", "str
 _HELD_OUT_PATTERNS = ("plain", "diagonal", "checks")
 
 RGB = tuple[int, int, int]
+T = TypeVar("T")
 
 
 def _polygon(angles_and_radii: list[tuple[float, float]]) -> np.ndarray:
@@ -85,7 +87,8 @@ class Shape:
         """The corners in pixels, (N, 2)."""
         angle = math.radians(self.turn)
         rotation = np.array([[math.cos(angle), math.sin(angle)], [-math.sin(angle), math.cos(angle)]])
-        return _OUTLINES[self.name] @ rotation * (self.diameter / 2) + (self.x, self.y)
+        corners: np.ndarray = _OUTLINES[self.name] @ rotation * (self.diameter / 2) + (self.x, self.y)
+        return corners
 
     @property
     def box(self) -> tuple[float, float, float, float]:
@@ -100,9 +103,22 @@ class Shape:
         return f"{self.colour} {self.name}"
 
 
+def choose(rng: np.random.Generator, options: Sequence[T], weights: Sequence[float] | None = None) -> T:
+    """One of the options, with equal or given weights."""
+    if weights is None:
+        return options[int(rng.integers(len(options)))]
+    bounds = np.cumsum(weights)
+    return options[int(np.searchsorted(bounds, rng.random() * bounds[-1], side="right"))]
+
+
 def with_article(label: str) -> str:
     """'red circle' -> 'a red circle', 'orange star' -> 'an orange star'."""
     return f"{'an' if label[0] in 'aeiou' else 'a'} {label}"
+
+
+def plural(label: str) -> str:
+    """'red circle' -> 'red circles', 'cross' -> 'crosses'."""
+    return label + ("es" if label.endswith("s") else "s")
 
 
 def is_unseen(shape: str, colour: str) -> bool:
@@ -157,7 +173,7 @@ def random_background(rng: np.random.Generator, *, held_out: bool) -> Background
     saturation = spread(rng, 0.0, 0.14 if light else 0.5, held_out=held_out) if rng.random() < 0.6 else 0.0
     patterns = _HELD_OUT_PATTERNS if held_out else _TRAINING_PATTERNS
     pattern = patterns[rng.integers(len(patterns))]
-    strength = float(rng.uniform(4, 16)) if pattern != "plain" else 0.0
+    strength = 0.0 if pattern == "plain" else float(rng.uniform(3, 8) if pattern == "checks" else rng.uniform(4, 16))
     return Background(_to_rgb(float(rng.uniform(0, 360)), saturation, value), pattern, strength)
 
 
