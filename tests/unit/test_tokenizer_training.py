@@ -14,9 +14,6 @@ TEXTS = [
     "the settings page has a save button and a cancel button " * 3,
     "numbers 12 34, lines\nand words: sorted by size",
 ]
-    "the settings page has a save button and a cancel button " * 3,
-    "numbers 12 34, lines\nand words: sorted by size",
-]
 
 
 def test_the_added_tokens_are_the_last_ids_in_the_family_order() -> None:
