@@ -61,7 +61,9 @@ _SCRIPT = r"""
       const bad = [...screen.querySelectorAll('[data-r], .box')].filter(e => {
         const r = e.getBoundingClientRect();
         const p = e.parentElement.getBoundingClientRect();
+        const cut = getComputedStyle(e.parentElement).overflowY !== 'visible';
         return !inside(r, frame) || r.right > p.right + 1 || r.left < p.left - 1
+          || !cut && (r.bottom > p.bottom + 1 || r.top < p.top - 1)
           || e.scrollWidth > e.clientWidth + 1 && e.clientWidth > 0;
       });
       if (!bad.length) return;
@@ -113,6 +115,7 @@ _SCRIPT = r"""
       range.selectNodeContents(e);
       const r = (/^(heading|text)$/.test(e.dataset.k) ? range : e).getBoundingClientRect();
       if (r.width < 4 || r.height < 4 || cut.has(e) || !visible(e, r)) continue;
+      if (/^(card|dialog)$/.test(e.dataset.k) && !e.textContent.trim()) continue;
       const control = e.matches('input,select') ? e : e.querySelector('input,select');
       const checked = control && /checkbox|radio/.test(control.type) ? control.checked : e.dataset.on === '1';
       widgets.push({

@@ -21,6 +21,12 @@ from regard.errors import MissingDependencyError
 WORD_LIST = Path("/usr/share/dict/words")
 HELD_OUT_ONE_IN = 8
 MAX_LABEL_CHARS = 22
+# Nobody wants to meet these in an example picture.
+_UNFIT = (
+    "fuck", "shit", "bitch", "cunt", "nigg", "fag", "whore", "slut", "rape", "raping", "porn", "sex", "tits", "titt",
+    "boob", "cock", "dick", "piss", "penis", "vagin", "nazi", "perver", "crap", "turd", "fart", "lesb", "prick",
+    "bastard", "scrot", "anus", "orgas", "incest", "suicid", "molest", "fetish", "nudis", "hooker", "genoc", "dyke",
+)  # fmt: skip
 
 _PHRASES: dict[str, str] = {
     "button": "Save|Cancel|OK|Apply|Close|Delete|Edit|Add|Remove|Submit|Send|Next|Back|Previous|Continue|Finish|Done|"
@@ -80,7 +86,8 @@ def dictionary_words(held_out: bool) -> tuple[str, ...]:
         raise MissingDependencyError(f"word list {WORD_LIST} is missing; install the Debian package wamerican")
     words = WORD_LIST.read_text("utf-8").split()
     usable = (word for word in words if 3 <= len(word) <= 11 and word.isascii() and word.isalpha() and word.islower())
-    return tuple(word for word in usable if _is_held_out(word) == held_out and word not in common_words())
+    fit = (word for word in usable if word not in common_words() and not any(part in word for part in _UNFIT))
+    return tuple(word for word in fit if _is_held_out(word) == held_out)
 
 
 class Labels:

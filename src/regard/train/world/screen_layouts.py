@@ -193,7 +193,8 @@ def _mixed(w: Widgets) -> str:
             cells.append("<div></div>")
             continue
         across, down = w.rng.choice(["start", "center", "end"], 2)
-        cells.append(f'<div data-r style="justify-self:{across};align-self:{down};max-width:100%">{part}</div>')
+        place = f"justify-content:{across};align-items:{down}"
+        cells.append(f'<div style="display:flex;{place}"><div data-r style="max-width:100%">{part}</div></div>')
     return (
         f'<div class="grow pad" style="display:grid;gap:6px;grid-template-columns:repeat({columns},minmax(0,1fr));'
         f'grid-auto-rows:minmax(0,1fr);min-height:0">{"".join(cells)}</div>'

@@ -206,7 +206,8 @@ def make_theme(rng: np.random.Generator, width: int, height: int, *, held_out: b
     rules = [
         f"{colors} background: {ground}; color: var(--text); font: {size:.2f}px/1.3 '{family}';",
         f"color-scheme: {'dark' if dark else 'light'}; accent-color: var(--accent);",
-        f"letter-spacing: {rng.choice([0, 0, 0, 0, 0.3, 0.6])}px; word-spacing: {rng.choice([0, 0, 0, 1])}px;",
+        "font-variant-ligatures: none;"  # a character of a ligature has no box of its own
+        f" letter-spacing: {rng.choice([0, 0, 0, 0, 0.3, 0.6])}px; word-spacing: {rng.choice([0, 0, 0, 1])}px;",
         f".root {{ zoom: {zoom}; width: {width / zoom:.3f}px; height: {height / zoom:.3f}px; position: relative;"
         " display: flex; flex-direction: column; }",
         f"h1, h2, h3 {{ font-family: '{heading_family}'; font-weight: {rng.choice([400, 600, 700])}; }}",

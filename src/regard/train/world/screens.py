@@ -34,7 +34,7 @@ __all__ = ["KINDS", "SHARD_SIZE", "Screen", "ScreenBank", "build_bank"]
 
 SHARD_SIZE = 500
 MIN_ASKABLE = 2
-BANK_VERSION = 2  # raise it when the same seed draws other screens
+BANK_VERSION = 3  # raise it when the same seed draws other screens
 _MAX_ATTEMPTS = 20
 
 
@@ -52,7 +52,7 @@ def build_bank(
 ) -> None:
     """Render `count` screens into `folder`, keeping complete shards that are already there.
 
-    `on_progress(done, count)` is called after every shard.
+    `on_progress(done, count)` is called after every shard that had to be rendered.
     Errors: ConfigError when the folder holds a bank of another seed, side or version.
     """
     folder.mkdir(parents=True, exist_ok=True)
@@ -61,12 +61,16 @@ def build_bank(
     if about.is_file() and json.loads(about.read_text()) != recipe:
         raise ConfigError(f"{folder} holds another bank ({about.read_text()}), wanted {recipe}; use an empty folder")
     about.write_text(json.dumps(recipe))
+    shards = {
+        folder / f"shard-{start // SHARD_SIZE:04d}.zip": range(start, min(start + SHARD_SIZE, count))
+        for start in range(0, count, SHARD_SIZE)
+    }
+    missing = {path: indices for path, indices in shards.items() if not _is_complete(path, len(indices))}
+    if not missing:
+        return
     with SheetBrowser() as browser:
-        for start in range(0, count, SHARD_SIZE):
-            indices = range(start, min(start + SHARD_SIZE, count))
-            path = folder / f"shard-{start // SHARD_SIZE:04d}.zip"
-            if not _is_complete(path, len(indices)):
-                _write_shard(path, indices, _render(browser, indices, seed=seed, held_out=held_out))
+        for path, indices in missing.items():
+            _write_shard(path, indices, _render(browser, indices, seed=seed, held_out=held_out))
             if on_progress is not None:
                 on_progress(indices.stop, count)
 
