@@ -51,7 +51,7 @@ def write_clip(
         stream.width, stream.height, stream.pix_fmt = WIDTH, HEIGHT, "yuv420p"
         stream.codec_context.gop_size = key_every
         stream.codec_context.max_b_frames = num_b_frames
-        at_constant_rate = path.suffix in (".avi", ".mpg")
+        at_constant_rate = path.suffix == ".avi"
         stream.codec_context.time_base = 1 / fps if at_constant_rate else Fraction(1, ticks_per_s)
         if stream.codec_context.name == "libx264":
             stream.codec_context.options = {"preset": "veryfast"}

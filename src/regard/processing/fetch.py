@@ -152,6 +152,8 @@ def describe_bytes(data: bytes) -> str:
         return "an SVG drawing"
     if data[4:8] == b"ftyp":
         return "a HEIF or AVIF picture" if data[8:12] in (b"heic", b"heix", b"mif1", b"avif") else "an MP4 or MOV video"
+    if data[:4] == b"\x00\x00\x01\xba":
+        return "an MPEG program stream"
     if data[:4] == b"\x1a\x45\xdf\xa3":
         return "a Matroska or WebM video"
     if head and all(byte >= 32 or byte in (9, 10, 13) for byte in head[:64]) and head[:64].isascii():

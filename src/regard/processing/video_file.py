@@ -13,8 +13,9 @@ AVI stores no display times. Frames leave the decoder in display order and both 
 times, so the k-th frame out gets the k-th time in. After a jump nobody knows which frame comes out first when
 there are B-frames, so an AVI with B-frames is decoded from its beginning.
 
-It does not correct non-square pixels, does not deinterlace and does not read sound. Playlists and other
-formats that name further files or addresses are refused (`_DEMUXERS`).
+It does not correct non-square pixels, does not deinterlace, does not read sound, and does not read MPEG program
+streams (.mpg), whose times are guesses. Playlists and other formats that name further files or addresses are
+refused (`_DEMUXERS`).
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ if TYPE_CHECKING:
     from av.container import InputContainer
     from av.video.stream import VideoStream
 
-_DEMUXERS = "mov,matroska,webm,avi,gif,mpegts,mpeg,mpegvideo,asf,flv,ogg"
+_DEMUXERS = "mov,matroska,webm,avi,gif,mpegts,asf,flv,ogg"
 _DEFAULT_FPS = 24.0  # the reference's assumption when a container states no rate
 _LOST_S = 1.0  # how much later than asked a frame may be when the asked one is damaged
 
@@ -115,7 +116,7 @@ class VideoFile:
         if "video" in kind or "unknown" in kind:
             reason = getattr(error, "strerror", None) or error
             return InputError(f"{self._name} is damaged, cut short or no video ({reason}); save or download it again")
-        return InputError(f"{self._name} is {kind}, not a video; give MP4, MOV, MKV, WebM, AVI or GIF")
+        return InputError(f"{self._name} is {kind}, which cannot be played; give MP4, MOV, MKV, WebM, AVI or GIF")
 
     def timeline(self, *, count_packets: bool = False) -> Timeline:
         """Count the frames and their times, from the header when it can be believed."""
