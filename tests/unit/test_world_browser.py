@@ -41,7 +41,7 @@ def test_a_reported_character_centre_is_where_its_ink_is(browser):
 
 @needs_chromium
 def test_zoomed_screens_report_boxes_in_pixels_of_the_picture(browser):
-    html = '<div style="zoom: 1.5"><div data-k="card" style="margin: 10px; width: 40px; height: 20px"></div></div>'
+    html = '<div style="zoom: 1.5"><div data-k="slider" style="margin: 10px; width: 40px; height: 20px"></div></div>'
     assert render(browser, html).widgets[0]["box"] == [15, 15, 75, 45]
 
 
