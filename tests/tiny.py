@@ -11,6 +11,7 @@ agree by sharing a mistake.
 from __future__ import annotations
 
 import json
+import math
 import shutil
 from pathlib import Path
 from typing import Any
@@ -211,16 +212,20 @@ def _write_tokenizer(path: Path) -> None:
 
 
 def _write_weights(path: Path, config: dict[str, Any], seed: int) -> None:
-    """Norm gains are near one and everything else is wide enough for answers to depend on the picture."""
+    """Wide enough that answers vary and depend on the picture: narrow ones repeat the last token for ever."""
     generator = torch.Generator().manual_seed(seed)
     with torch.device("meta"):
         shapes = {name: tensor.shape for name, tensor in Qwen3VL(ModelConfig.from_hf(config)).state_dict().items()}
     tensors = {}
     for name, shape in shapes.items():
         noise = torch.randn(shape, generator=generator)
-        is_gain = name.endswith("norm.weight") or ".norm1.weight" in name or ".norm2.weight" in name
-        is_gain = is_gain or name.endswith("layernorm.weight")
-        tensors[name] = 1 + 0.1 * noise if is_gain else 0.15 * noise
+        if len(shape) == 1:
+            tensors[name] = 0.1 * noise + (1 if name.endswith("weight") else 0)
+        elif "embed_tokens" in name or "pos_embed" in name:
+            tensors[name] = 0.2 * noise
+        else:
+            num_inputs = shape[1] if "experts" in name else math.prod(shape[1:])
+            tensors[name] = 2.0 * noise / math.sqrt(num_inputs)
     save_file(tensors, path / "model.safetensors", metadata={"format": "pt"})
 
 
