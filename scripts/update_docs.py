@@ -2,7 +2,7 @@
 
 A block stands between `<!-- begin NAME -->` and `<!-- end NAME -->`; what is between them comes from here:
 
-    models   the public checkpoints with the bytes that their configs imply, from `regard models`
+    models   the public checkpoints with the bytes that their configs imply, as `regard models` prints them
     tree     the files of the package, each with the first sentence of its docstring
     help     what `regard --help` and each command's `--help` say
 
@@ -18,16 +18,41 @@ from collections.abc import Callable
 from pathlib import Path
 
 import typer.main
-from regard.cli.main import app
-from regard.cli.models import markdown_table
 from typer.testing import CliRunner
+
+from regard.cli.main import app
+from regard.weights.checkpoint import read_config
+from regard.weights.family import public_models
+from regard.weights.hub import NANO_FOLDER
+from regard.weights.memory import count_parameters, memory_need, weight_bytes
 
 ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "src" / "regard"
 FILES = (ROOT / "README.md", ROOT / "docs" / "cli.md")
 FOLDED = ("cli", "train", "evals", "parity")  # folders whose files the README does not list one by one
 MAX_PHRASE = 92
+CONTEXTS = (4096, 32768, 262144)
 PLAIN = {"COLUMNS": "100", "TERM": "dumb", "NO_COLOR": "1"}
+
+
+def models_table() -> str:
+    """One row per public size and precision, regard-nano first; GB are 10^9 bytes."""
+    entries = [("regard-nano (bundled)", read_config(NANO_FOLDER))]
+    entries += [(f"Qwen3-VL-{model.size}, {model.precision.upper()}", model.config) for model in public_models()]
+    head = " | ".join(f"{num_tokens // 1024}k tokens" for num_tokens in CONTEXTS)
+    rows = [f"| model | parameters | weights | {head} |", "|---|---|---|" + "---|" * len(CONTEXTS)]
+    for name, config in entries:
+        cells = [f"{count_parameters(config) / 1e9:.2f} B", gigabytes(weight_bytes(config))]
+        for num_tokens in CONTEXTS:
+            fits = num_tokens <= config.text.max_position_embeddings
+            cells.append(gigabytes(memory_need(config, num_tokens).total) if fits else "-")
+        rows.append(f"| {name} | {' | '.join(cells)} |")
+    return "\n".join(rows)
+
+
+def gigabytes(num_bytes: int) -> str:
+    """1234567890 -> 1.2 GB"""
+    return f"{num_bytes / 1e9:.1f} GB" if num_bytes >= 1e8 else f"{num_bytes / 1e9:.2f} GB"
 
 
 def help_of(*command: str) -> str:
@@ -70,7 +95,7 @@ def tree() -> str:
     return "```text\n" + "\n".join(f"{name:<{width}}{phrase}".rstrip() for name, phrase in rows) + "\n```"
 
 
-BLOCKS: dict[str, Callable[[], str]] = {"models": markdown_table, "tree": tree, "help": help_blocks}
+BLOCKS: dict[str, Callable[[], str]] = {"models": models_table, "tree": tree, "help": help_blocks}
 
 
 def updated(text: str) -> str:

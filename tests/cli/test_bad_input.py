@@ -10,7 +10,6 @@ import io
 import json
 import shutil
 import struct
-import sys
 import zlib
 from collections.abc import Callable
 from pathlib import Path
@@ -19,9 +18,9 @@ import av
 import numpy as np
 import pytest
 from PIL import Image
-from regard.cli.main import main
 from safetensors.torch import load_file, save_file
 
+from regard.cli.main import run
 from tests.tiny import tiny_folder
 
 QUESTION = "What is this?"
@@ -33,37 +32,31 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def refused(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Callable[..., str]:
+def refused(capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
     """Run `regard WORDS...`, check that it is refused properly, and return the sentence."""
 
-    def run(*words: object) -> str:
-        monkeypatch.setattr(sys, "argv", ["regard", *map(str, words)])
-        with pytest.raises(SystemExit) as stop:
-            main()
+    def check(*words: object) -> str:
+        status = run([str(word) for word in words])
         captured = capsys.readouterr()
-        assert stop.value.code == 2, f"exit status {stop.value.code}, stderr: {captured.err}"
+        assert status == 2, f"exit status {status}, stderr: {captured.err}"
         assert captured.out == "", f"something was written to stdout: {captured.out!r}"
         lines = captured.err.splitlines()
         assert len(lines) == 1, f"{len(lines)} lines instead of one: {captured.err}"
         assert "Traceback" not in lines[0]
         return lines[0]
 
-    return run
+    return check
 
 
 Refused = Callable[..., str]
 
 
 def test_the_same_road_answers_when_nothing_is_broken(
-    model: Path, examples: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    model: Path, examples: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Without this, every test here would also pass with a program that refuses everything."""
-    words = ["regard", "ask", examples / "line.png", QUESTION, "--model", model, "--max-tokens", "2", "--json"]
-    monkeypatch.setattr(sys, "argv", list(map(str, words)))
-    try:
-        main()
-    except SystemExit as stop:
-        assert not stop.code
+    line = str(examples / "line.png")
+    assert run(["ask", line, QUESTION, "--model", str(model), "--max-tokens", "2", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["usage"]["num_output_tokens"] <= 2
 
 
