@@ -16,6 +16,7 @@ It does not draw overlapping shapes, and it asks nothing that a person would hav
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 from PIL import Image as PILImage
@@ -29,6 +30,7 @@ from regard.train.world.shapes import (
     SHAPES,
     Shape,
     choose,
+    free_place,
     is_unseen,
     paint_background,
     paint_shape,
@@ -41,8 +43,6 @@ from regard.train.world.shapes import (
 __all__ = ["COLOURS", "SHAPES", "make"]
 
 MAX_SHAPES = 7
-_GAP_PX = 5  # between the boxes of two shapes
-_MARGIN_PX = 4  # between a shape's box and the picture's edge
 _SMALL_RANGE_PX, _LARGE_RANGE_PX = (25, 34), (LARGE_PX, 62)
 _TRAINING_SIZES = (
     (192, 192),
@@ -100,33 +100,12 @@ def _layout(rng: np.random.Generator, plan: Callable[..., list[Wanted]], *, held
     large_share = 0.5 if len(wanted) <= 4 else 0.25
     for name, colour in wanted:
         limits = _LARGE_RANGE_PX if rng.random() < large_share else _SMALL_RANGE_PX
-        shape = _place(
-            rng,
-            Shape(name, colour, shades[colour], 0, 0, rng.uniform(*limits), random_turn(rng, name)),
-            width,
-            height,
-            placed,
-        )
-        if shape is not None:
-            placed.append(shape)
+        shape = Shape(name, colour, shades[colour], 0, 0, rng.uniform(*limits), random_turn(rng, name))
+        place = free_place(rng, shape.box, width, height, [other.box for other in placed])
+        if place is not None:
+            placed.append(replace(shape, x=place[0], y=place[1]))
     placed.sort(key=lambda shape: (int(shape.y / height * 3), shape.x))
     return Scene(width, height, background, tuple(placed))
-
-
-def _place(rng: np.random.Generator, shape: Shape, width: int, height: int, others: list[Shape]) -> Shape | None:
-    """Move a shape centred on (0, 0) to a free place, or return None if 40 tries found none."""
-    x1, y1, x2, y2 = shape.box
-    for _ in range(40):
-        x = float(rng.uniform(_MARGIN_PX - x1, width - _MARGIN_PX - x2))
-        y = float(rng.uniform(_MARGIN_PX - y1, height - _MARGIN_PX - y2))
-        moved = Shape(shape.name, shape.colour, shape.rgb, x, y, shape.diameter, shape.turn)
-        if not any(_near(moved.box, other.box) for other in others):
-            return moved
-    return None
-
-
-def _near(a: tuple[float, ...], b: tuple[float, ...]) -> bool:
-    return all(a[i] - _GAP_PX < b[i + 2] and b[i] - _GAP_PX < a[i + 2] for i in (0, 1))
 
 
 def _paint(rng: np.random.Generator, scene: Scene) -> PILImage.Image:

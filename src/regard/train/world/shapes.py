@@ -9,7 +9,7 @@ Held-out pictures differ from training pictures in three ways:
 - every colour has one shape that training never shows it with (`is_unseen`);
 - the backgrounds have other patterns.
 
-It does not place shapes and asks no questions.
+It asks no questions and knows no time.
 """
 
 from __future__ import annotations
@@ -45,7 +45,11 @@ _MIN_CONTRAST = 100.0  # Euclidean distance of two RGB colours (0-255) that a gl
 _TRAINING_PATTERNS = ("plain", "plain", "vertical", "horizontal", "clouds", "stripes")
 _HELD_OUT_PATTERNS = ("plain", "diagonal", "checks")
 
+_GAP_PX = 5  # between the boxes of two shapes
+_MARGIN_PX = 4  # between a shape's box and the picture's edge
+
 RGB = tuple[int, int, int]
+Box = tuple[float, float, float, float]  # x1, y1, x2, y2 in pixels
 T = TypeVar("T")
 
 
@@ -91,8 +95,8 @@ class Shape:
         return corners
 
     @property
-    def box(self) -> tuple[float, float, float, float]:
-        """(x1, y1, x2, y2) in pixels."""
+    def box(self) -> Box:
+        """The smallest box around the outline."""
         corners = self.outline
         (x1, y1), (x2, y2) = corners.min(axis=0), corners.max(axis=0)
         return float(x1), float(y1), float(x2), float(y2)
@@ -218,6 +222,26 @@ def paint_shape(picture: Image.Image, shape: Shape) -> None:
     corners = (shape.outline - (left, top)) * _SUPERSAMPLING
     ImageDraw.Draw(mask).polygon([(float(x), float(y)) for x, y in corners], fill=255)
     picture.paste(shape.rgb, (left, top), mask.reduce(_SUPERSAMPLING))
+
+
+def free_place(
+    rng: np.random.Generator, box: Box, width: int, height: int, taken: Sequence[Box]
+) -> tuple[float, float] | None:
+    """How far to move `box` so that it lies inside the picture and apart from the `taken` boxes.
+
+    None if 40 tries found no room.
+    """
+    for _ in range(40):
+        dx = float(rng.uniform(_MARGIN_PX - box[0], width - _MARGIN_PX - box[2]))
+        dy = float(rng.uniform(_MARGIN_PX - box[1], height - _MARGIN_PX - box[3]))
+        moved = (box[0] + dx, box[1] + dy, box[2] + dx, box[3] + dy)
+        if not any(_near(moved, other) for other in taken):
+            return dx, dy
+    return None
+
+
+def _near(a: Box, b: Box) -> bool:
+    return all(a[i] - _GAP_PX < b[i + 2] and b[i] - _GAP_PX < a[i + 2] for i in (0, 1))
 
 
 def wear(rng: np.random.Generator, picture: Image.Image) -> Image.Image:
