@@ -7,7 +7,7 @@ small model can learn to read.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +15,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from regard.messages import Message, Text
+from regard.messages import Message
 from regard.processing.processor import Processor
 from regard.train.world.sample import VERBATIM_END, VERBATIM_START, Sample
 
@@ -43,18 +43,29 @@ class Encoder:
         self._visual_ids = [tokenizer.token_id("<|image_pad|>"), tokenizer.token_id("<|video_pad|>")]
 
     def encode(self, sample: Sample) -> EncodedSample:
-        """The prompt through the processor, then the answer's ids after it."""
-        inputs = self._processor(sample.messages[:-1])
-        answer = self.answer_ids(sample.messages[-1]) + self._end
+        """The first prompt through the processor, then answers and further questions after it.
+
+        Only the first turn may show media. The family's templates write a later turn the same whether it is
+        rendered alone or in place, so the pieces can be joined (checked in tests).
+        """
+        inputs = self._processor(sample.messages[:1])
+        ids, labels = list(inputs.input_ids), [IGNORED] * len(inputs.input_ids)
+        for message in sample.messages[1:]:
+            if message.role == "assistant":
+                answer = self.answer_ids(message)
+                ids += answer + self._end
+                # The newline after the end mark is never generated and not learned.
+                labels += [*answer, self._end[0], *[IGNORED] * (len(self._end) - 1)]
+            else:
+                question = self._processor.tokenizer.encode(self._processor.template.render([message]))
+                ids += question
+                labels += [IGNORED] * len(question)
         prompt_length = len(inputs.input_ids)
-        first = prompt_length + inputs.rope_delta
-        answer_positions = np.arange(first, first + len(answer), dtype=np.int64)
-        # The last token, a newline after the end mark, is never generated and not learned.
-        labels = np.array([IGNORED] * prompt_length + answer[:-1] + [IGNORED], dtype=np.int64)
+        later = np.arange(prompt_length, len(ids), dtype=np.int64) + inputs.rope_delta
         return EncodedSample(
-            input_ids=np.concatenate([inputs.input_ids, np.array(answer, dtype=np.int64)]),
-            position_ids=np.concatenate([inputs.position_ids, np.tile(answer_positions, (3, 1))], axis=1),
-            labels=labels,
+            input_ids=np.array(ids, dtype=np.int64),
+            position_ids=np.concatenate([inputs.position_ids, np.tile(later, (3, 1))], axis=1),
+            labels=np.array(labels, dtype=np.int64),
             pixel_values=[item.pixel_values for item in inputs.items],
             grids=[item.grid_thw for item in inputs.items],
         )
@@ -74,11 +85,3 @@ class Encoder:
         """Where visual rows go. Shapes: same as input_ids, bool."""
         return torch.isin(input_ids, torch.tensor(self._visual_ids))
 
-
-def without_markers(message: Message) -> Message:
-    """The message as a user would see it."""
-    parts = tuple(
-        Text(p.text.replace(VERBATIM_START, "").replace(VERBATIM_END, "")) if isinstance(p, Text) else p
-        for p in message.parts
-    )
-    return replace(message, parts=parts)

@@ -19,6 +19,21 @@ _PROBE = "AaBbGgQqRr0123456789!?éü"
 _SKIP = ("emoji", "symbol", "dingbat", "math", "music", "barcode", "braille", "standard symbols", "d050000l", "ocr b")
 
 
+_PLAIN = (
+    "DejaVuSans.ttf", "DejaVuSans-Bold.ttf", "DejaVuSerif.ttf", "DejaVuSansMono.ttf", "LiberationSans-Regular.ttf",
+    "LiberationSans-Bold.ttf", "LiberationSerif-Regular.ttf", "LiberationMono-Regular.ttf", "Roboto-Regular.ttf",
+    "Lato-Regular.ttf", "NotoSans-Regular.ttf", "NotoSerif-Regular.ttf", "Carlito-Regular.ttf", "Caladea-Regular.ttf",
+    "Inter-Regular.otf", "FreeSans.ttf", "FreeSerif.ttf", "NotoSansMono-Regular.ttf", "Cantarell-Regular.otf",
+    "Karla-Regular.ttf", "Sora-Regular.ttf", "Manrope-Regular.otf", "OxygenSans.ttf", "Hack-Regular.ttf",
+)
+
+
+@functools.cache
+def plain_font_files() -> tuple[tuple[str, int], ...]:
+    """Some two dozen upright book faces of the training split: what reading is learned on first."""
+    return tuple(face for face in font_files(False) if face[0].rsplit("/", 1)[-1] in _PLAIN)
+
+
 @functools.cache
 def font_files(held_out: bool) -> tuple[tuple[str, int], ...]:
     """(file, index) of usable faces of the chosen split, sorted by path so that seeds mean the same again.

@@ -1,7 +1,7 @@
 """Short lines of text on a plain ground: the reading task, and the first thing the vision tower learns.
 
 Pictures are cut to whole 32-pixel cells most of the time, as the tower sees 32x32 pixels per token.
-Difficulty is a number: 0 is one clean line of 16-24 px, 1 adds sizes from 12 to 30 px, low contrast,
+Difficulty is a number: 0 is one clean line of 16-24 px in plain fonts, 1 adds all fonts, sizes from 12 to 30 px, low contrast,
 blur, noise, JPEG, small rotations, and up to three lines.
 """
 
@@ -14,7 +14,7 @@ from PIL import Image as PILImage
 from PIL import ImageDraw, ImageFilter, ImageFont
 
 from regard.messages import Image, Message, Text
-from regard.train.world.fonts import font_files, load_font
+from regard.train.world.fonts import font_files, load_font, plain_font_files
 from regard.train.world.sample import Char, DenseTruth, Sample, verbatim
 from regard.train.world.words import short_text
 
@@ -65,7 +65,7 @@ def render(
 
 
 def _font(rng: np.random.Generator, slot: float, difficulty: float, held_out: bool) -> ImageFont.FreeTypeFont:
-    faces = font_files(held_out)
+    faces = plain_font_files() if difficulty == 0 and not held_out else font_files(held_out)
     smallest, largest = (16, 24) if difficulty < 0.3 else (12, 30)
     size = int(rng.integers(smallest, min(largest, int(slot * 0.9)) + 1)) if slot * 0.9 > smallest else int(slot * 0.8)
     return load_font(*faces[int(rng.integers(len(faces)))], size)
@@ -88,7 +88,7 @@ def _colours(rng: np.random.Generator, difficulty: float) -> tuple[tuple[int, ..
     contrast = 110 if difficulty < 0.5 else 75
     while True:
         a, b = rng.integers(0, 256, 3), rng.integers(0, 256, 3)
-        if rng.random() < 0.5:
+        if difficulty == 0 or rng.random() < 0.5:
             a, b = rng.integers(0, 70, 3), rng.integers(200, 256, 3)
         if abs(float(np.dot(a - b, (0.3, 0.59, 0.11)))) > contrast:
             return tuple(int(v) for v in a), tuple(int(v) for v in b)
