@@ -243,11 +243,12 @@ class StopStrings:
         if self.is_hit:
             return ""
         text = self._kept + text
-        found = [position for stop in self._stops if (position := text.find(stop)) >= 0]
+        # The stop that is complete first wins, as if the text came character by character.
+        found = [(start + len(stop), start) for stop in self._stops if (start := text.find(stop)) >= 0]
         if found:
             self.is_hit = True
             self._kept = ""
-            return text[: min(found)]
+            return text[: min(found)[1]]
         num_kept = max((_overlap(text, stop) for stop in self._stops), default=0)
         self._kept = text[len(text) - num_kept :]
         return text[: len(text) - num_kept]
