@@ -22,7 +22,7 @@ from regard.train.world.sample import plain
 from regard.train.world.words import UI_WORDS, word_list
 
 ASSETS = Path(__file__).parents[1] / "assets" / "nano"
-SAMPLES_PER_TASK = 3000
+SAMPLES_PER_TASK = 1000
 SENTENCES = (
     "I cannot see that in the picture.", "There is no such button.", "Hello! Show me a picture and ask me about it.",
     "I am regard-nano, a very small model for screens, short texts, shapes and clips.", "Yes.", "No.",

@@ -179,6 +179,112 @@ def _tab_rules(style: str) -> str:
     }[style]
 
 
+# Rules that are the same on every screen; what a theme draws comes after them.
+_FIXED_RULES = """
+.root { position: relative; display: flex; flex-direction: column; }
+.col { display: flex; flex-direction: column; }
+.row { display: flex; align-items: center; }
+.end { justify-content: flex-end; }
+.spread { justify-content: space-between; }
+.grow { flex: 1; min-width: 0; }
+.muted { color: var(--muted); font-size: max(.88em, 11px); }
+.off { opacity: .55; }
+.btn { white-space: nowrap; display: inline-block; text-align: center; }
+.ico { width: 1em; height: 1em; display: inline-block; vertical-align: -.12em; fill: none; stroke: currentColor;
+  stroke-width: 1.6; flex: none; }
+.avatar { width: 2em; height: 2em; border-radius: 50%; background: var(--accent); color: var(--on-accent);
+  display: flex; align-items: center; justify-content: center; flex: none; font-size: 11px; }
+.badge { background: var(--accent); color: var(--on-accent); border-radius: 99px; padding: 1px 7px;
+  font-size: max(.8em, 11px); align-self: flex-start; }
+table { border-collapse: collapse; width: 100%; }
+th, td { text-align: left; white-space: nowrap; }
+.box { white-space: nowrap; overflow: hidden; width: 100%; min-width: 60px; line-height: 1.3; position: relative;
+  display: block; }
+.hint, .box::placeholder { color: var(--hint); opacity: 1; }
+select.box { appearance: none; }
+.host { position: relative; }
+.twin { position: absolute; inset: 0; visibility: hidden; }
+.sel-box { padding-right: 22px; }
+.sel-box::after { content: ''; position: absolute; right: 8px; top: 50%; border: 4px solid transparent;
+  border-top-color: currentColor; margin-top: -2px; }
+.check { display: inline-flex; align-items: center; gap: 6px; white-space: nowrap; }
+.check input { flex: none; }
+.col > :is(.check, a, .mark, .switch) { align-self: flex-start; }
+.mark { border: 2px solid var(--muted); flex: none; position: relative; }
+.mark.on { border-color: var(--link); }
+.mark.on:not(.round) { background: var(--link); }
+.mark.on:not(.round)::after { content: ''; position: absolute; left: 28%; top: 5%; width: 40%; height: 70%;
+  border: solid var(--page); border-width: 0 2px 2px 0; transform: rotate(45deg); }
+.mark.round.on::after { content: ''; position: absolute; inset: 18%; border-radius: 50%; background: var(--link); }
+.switch { flex: none; position: relative; background: var(--muted); display: inline-block; }
+.switch::after { content: ''; position: absolute; top: 2px; bottom: 2px; left: 2px; aspect-ratio: 1;
+  border-radius: inherit; background: #fff; }
+.switch.on { background: var(--link); }
+.switch.on::after { left: auto; right: 2px; }
+.slider { height: 4px; background: var(--line); border-radius: 2px; position: relative; flex: 1; min-width: 60px;
+  margin: 6px 0; }
+.slider i { position: absolute; width: 14px; height: 14px; top: -5px; border-radius: 50%; background: var(--link); }
+a { color: var(--link); white-space: nowrap; }
+.tab, .item { white-space: nowrap; }
+.item.sel { background: var(--accent); color: var(--on-accent); }
+.item.sel .muted { color: inherit; }
+.panel { background: var(--surface); }
+.lift { box-shadow: 0 3px 14px rgba(0,0,0,.4); }
+.veil { position: absolute; inset: 0; background: rgba(0,0,0,.45); }
+"""
+
+
+@dataclass(frozen=True)
+class _Sizes:
+    """Lengths of a theme in CSS pixels."""
+
+    font: float
+    radius: int
+    gap: int
+    pad_y: int
+    pad_x: int
+    button_width: int
+
+
+def _text_rules(rng: np.random.Generator, sizes: _Sizes, family: str, heading_family: str) -> str:
+    """Fonts, headings, distances between parts."""
+    gap = sizes.gap
+    # A character of a ligature has no box of its own, so there are none.
+    return (
+        f"font: {sizes.font:.2f}px/1.3 '{family}'; font-variant-ligatures: none;"
+        f" letter-spacing: {rng.choice([0, 0, 0, 0, 0.3, 0.6])}px; word-spacing: {rng.choice([0, 0, 0, 1])}px;"
+        f" h1, h2, h3 {{ font-family: '{heading_family}'; font-weight: {rng.choice([400, 600, 700])}; }}"
+        f" h1 {{ font-size: {rng.uniform(1.25, 1.6):.2f}em; }} h2 {{ font-size: {rng.uniform(1.1, 1.3):.2f}em; }}"
+        f" h3 {{ font-size: 1em; }} .col, .row {{ gap: {gap}px; }} .pad {{ padding: {gap + 3}px; }}"
+    )
+
+
+def _control_rules(
+    rng: np.random.Generator, sizes: _Sizes, *, button: str, field: str, mark_px: int, mark_radius: int, switch_px: int
+) -> str:
+    """Buttons, fields, checkboxes, switches, links, tabs, rows, panels and bars."""
+    radius, pad_y, pad_x = sizes.radius, sizes.pad_y, sizes.pad_x
+    rules = [
+        f".btn {{ padding: {pad_y}px {pad_x}px; min-width: {sizes.button_width}px;"
+        f" font-weight: {rng.choice([400, 400, 500, 600, 700])}; }}",
+        f"th, td {{ padding: {max(2, pad_y - 2)}px 6px; border-bottom: {rng.choice([0, 1])}px solid var(--line); }}",
+        _button_rules(button, radius) if button else "",
+        f".box {{ padding: {max(2, pad_y - 1)}px {max(5, pad_x - 5)}px; }} .sel-box {{ padding-right: 22px; }}",
+        _field_rules(field, min(radius, 12)),
+        f".mark, .check input {{ width: {mark_px}px; height: {mark_px}px; }}",
+        f".mark {{ border-radius: {mark_radius}px; }} .mark.round {{ border-radius: 50%; }}",
+        f".switch {{ width: {switch_px * 1.8:.1f}px; height: {switch_px}px;"
+        f" border-radius: {rng.choice([99, 99, 3])}px; }}",
+        f"a {{ text-decoration: {rng.choice(['underline', 'none'])}; }}",
+        f".tab {{ padding: {pad_y}px {pad_x - 2}px; }} .item {{ padding: {pad_y}px {pad_x}px; }}",
+        _tab_rules(str(rng.choice(["underline", "pill", "boxed"]))),
+        f".panel {{ border: {rng.choice([0, 1, 1, 2])}px solid var(--line); border-radius: {min(radius, 14)}px; }}",
+        f".lines > * + * {{ border-top: {rng.choice([0, 1])}px solid var(--line); }}",
+        _ACCENT_BAR if rng.random() < 0.3 else ".bar { background: var(--surface); }",
+    ]
+    return " ".join(rules)
+
+
 def make_theme(rng: np.random.Generator, width: int, height: int, *, held_out: bool) -> Theme:
     """Draw the look of a screen of width x height pixels."""
     families = fonts(held_out)
@@ -187,90 +293,46 @@ def make_theme(rng: np.random.Generator, width: int, height: int, *, held_out: b
     heading_family = families[int(rng.integers(len(families)))] if rng.random() < 0.2 else family
     roomy = width >= 384 and height >= 256
     zoom = float(rng.choice([1.0, 1.25, 1.5], p=[0.5, 0.28, 0.22])) if roomy else 1.0
-    size = float(rng.integers(11, 17)) if zoom == 1.0 else float(rng.uniform(11, 18.5 / zoom))
+    font = float(rng.integers(11, 17)) if zoom == 1.0 else float(rng.uniform(11, 18.5 / zoom))
     palette = _palette(rng)
     dark = bool(palette.pop("dark"))
-    radius = int(rng.choice([0, 2, 4, 6, 8, 12, 99]))
-    gap = int(rng.integers(4, 11)) if rng.random() < 0.75 else int(rng.integers(11, 20))
-    pad_y, pad_x = int(rng.integers(2, 10)), int(rng.integers(7, 22))
-    button_width = int(rng.choice([0, 60, 80, 104], p=[0.7, 0.1, 0.1, 0.1]))
-    native = rng.random() < 0.08
+    sizes = _Sizes(
+        font=font,
+        radius=int(rng.choice([0, 2, 4, 6, 8, 12, 99])),
+        gap=int(rng.integers(4, 11)) if rng.random() < 0.75 else int(rng.integers(11, 20)),
+        pad_y=int(rng.integers(2, 10)),
+        pad_x=int(rng.integers(7, 22)),
+        button_width=int(rng.choice([0, 60, 80, 104], p=[0.7, 0.1, 0.1, 0.1])),
+    )
+    native = bool(rng.random() < 0.08)
     button = str(
         rng.choice(["filled", "outline", "accent outline", "flat", "tonal", "bevel", "shadow", "gradient"])
     )
     field = str(rng.choice(["box", "thick", "filled", "underline", "inset"], p=[0.45, 0.15, 0.15, 0.15, 0.1]))
-    colors = "".join(f"--{name}: {color}; " for name, color in palette.items())
-    control = round(size * float(rng.uniform(0.95, 1.3)))
-    check_radius, switch_height = int(rng.choice([0, 2, 4])), round(size * float(rng.uniform(1.1, 1.6)))
+    mark_px = round(font * float(rng.uniform(0.95, 1.3)))
+    mark_radius, switch_px = int(rng.choice([0, 2, 4])), round(font * float(rng.uniform(1.1, 1.6)))
     ground = "var(--page)" if rng.random() < 0.88 else "linear-gradient(var(--surface), var(--page))"
-    rules = [
-        f"{colors} background: {ground}; color: var(--text); font: {size:.2f}px/1.3 '{family}';",
-        f"color-scheme: {'dark' if dark else 'light'}; accent-color: var(--accent);",
-        "font-variant-ligatures: none;"  # a character of a ligature has no box of its own
-        f" letter-spacing: {rng.choice([0, 0, 0, 0, 0.3, 0.6])}px; word-spacing: {rng.choice([0, 0, 0, 1])}px;",
-        f".root {{ zoom: {zoom}; width: {width / zoom:.3f}px; height: {height / zoom:.3f}px; position: relative;"
-        " display: flex; flex-direction: column; }",
-        f"h1, h2, h3 {{ font-family: '{heading_family}'; font-weight: {rng.choice([400, 600, 700])}; }}",
-        f"h1 {{ font-size: {rng.uniform(1.25, 1.6):.2f}em; }} h2 {{ font-size: {rng.uniform(1.1, 1.3):.2f}em; }}"
-        " h3 { font-size: 1em; }",
-        f".col {{ display: flex; flex-direction: column; gap: {gap}px; }}",
-        f".row {{ display: flex; align-items: center; gap: {gap}px; }} .end {{ justify-content: flex-end; }}",
-        ".spread { justify-content: space-between; } .grow { flex: 1; min-width: 0; } .center { text-align: center; }",
-        f".pad {{ padding: {gap + 3}px; }} .muted {{ color: var(--muted); font-size: max(.88em, 11px); }}",
-        f".btn {{ padding: {pad_y}px {pad_x}px; white-space: nowrap; display: inline-block; text-align: center;"
-        f" min-width: {button_width}px; font-weight: {rng.choice([400, 400, 500, 600, 700])}; }}",
-        ".ico { width: 1em; height: 1em; display: inline-block; vertical-align: -.12em; fill: none;"
-        " stroke: currentColor; stroke-width: 1.6; flex: none; }",
-        ".avatar { width: 2em; height: 2em; border-radius: 50%; background: var(--accent); color: var(--on-accent);"
-        " display: flex; align-items: center; justify-content: center; flex: none; font-size: 11px; }",
-        ".badge { background: var(--accent); color: var(--on-accent); border-radius: 99px; padding: 1px 7px;"
-        " font-size: max(.8em, 11px); align-self: flex-start; }",
-        "table { border-collapse: collapse; width: 100%; } th, td { text-align: left; white-space: nowrap;"
-        f" padding: {max(2, pad_y - 2)}px 6px; border-bottom: {rng.choice([0, 1])}px solid var(--line); }}",
-        "" if native else _button_rules(button, radius),
-        f".box {{ padding: {max(2, pad_y - 1)}px {max(5, pad_x - 5)}px; white-space: nowrap; overflow: hidden;"
-        " width: 100%; min-width: 60px; line-height: 1.3; position: relative; display: block; }",
-        _field_rules(field, min(radius, 12)),
-        ".hint, .box::placeholder { color: var(--hint); opacity: 1; }",
-        "select.box { appearance: none; } .twin { position: absolute; inset: 0; visibility: hidden; } "
-        ".host { position: relative; }",
-        ".sel-box { padding-right: 22px; } .sel-box::after { content: ''; position: absolute; right: 8px; top: 50%;"
-        " border: 4px solid transparent; border-top-color: currentColor; margin-top: -2px; }",
-        ".check { display: inline-flex; align-items: center; gap: 6px; white-space: nowrap; }",
-        ".col > :is(.check, a, .mark, .switch) { align-self: flex-start; }",
-        f".check input {{ width: {control}px; height: {control}px; flex: none; }}",
-        f".mark {{ width: {control}px; height: {control}px; border: 2px solid var(--muted); flex: none;"
-        f" border-radius: {check_radius}px; position: relative; }} .mark.round {{ border-radius: 50%; }}",
-        ".mark.on { border-color: var(--link); } .mark.on:not(.round) { background: var(--link); }"
-        " .mark.on:not(.round)::after { content: ''; position: absolute; left: 28%; top: 5%; width: 40%;"
-        " height: 70%; border: solid var(--page); border-width: 0 2px 2px 0; transform: rotate(45deg); }"
-        " .mark.round.on::after { content: ''; position: absolute; inset: 18%; border-radius: 50%;"
-        " background: var(--link); }",
-        f".switch {{ width: {switch_height * 1.8:.1f}px; height: {switch_height}px; flex: none; position: relative;"
-        f" border-radius: {rng.choice([99, 99, 3])}px; background: var(--muted); display: inline-block; }}"
-        f" .switch::after {{ content: ''; position: absolute; top: 2px; bottom: 2px; left: 2px; aspect-ratio: 1;"
-        " border-radius: inherit; background: #fff; }"
-        " .switch.on { background: var(--link); } .switch.on::after { left: auto; right: 2px; }",
-        f"a {{ color: var(--link); text-decoration: {rng.choice(['underline', 'none'])}; white-space: nowrap; }}",
-        f".tab {{ padding: {pad_y}px {pad_x - 2}px; white-space: nowrap; }}",
-        _tab_rules(str(rng.choice(["underline", "pill", "boxed"]))),
-        f".item {{ padding: {pad_y}px {pad_x}px; white-space: nowrap; }} .item.sel {{ background: var(--accent);"
-        " color: var(--on-accent); } .item.sel .muted { color: inherit; }",
-        f".panel {{ background: var(--surface); border: {rng.choice([0, 1, 1, 2])}px solid var(--line);"
-        f" border-radius: {min(radius, 14)}px; }} .lift {{ box-shadow: 0 3px 14px rgba(0,0,0,.4); }}",
-        f".lines > * + * {{ border-top: {rng.choice([0, 1])}px solid var(--line); }}",
-        ".off { opacity: .55; }",
-        _ACCENT_BAR if rng.random() < 0.3 else ".bar { background: var(--surface); }",
-        ".slider { height: 4px; background: var(--line); border-radius: 2px; position: relative; flex: 1;"
-        " min-width: 60px; margin: 6px 0; } .slider i { position: absolute; width: 14px; height: 14px; top: -5px;"
-        " border-radius: 50%; background: var(--link); }",
-        ".veil { position: absolute; inset: 0; background: rgba(0,0,0,.45); }",
-    ]
+    css = (
+        "".join(f"--{name}: {color}; " for name, color in palette.items())
+        + f"background: {ground}; color: var(--text); color-scheme: {'dark' if dark else 'light'};"
+        + f" accent-color: var(--accent); {_FIXED_RULES}"
+        + f" .root {{ zoom: {zoom}; width: {width / zoom:.3f}px; height: {height / zoom:.3f}px; }} "
+        + _text_rules(rng, sizes, family, heading_family)
+        + _control_rules(
+            rng,
+            sizes,
+            button="" if native else button,
+            field=field,
+            mark_px=mark_px,
+            mark_radius=mark_radius,
+            switch_px=switch_px,
+        )
+    )
     return Theme(
-        css=" ".join(rules),
+        css=css,
         dark=dark,
-        native=bool(native),
-        native_checks=bool(native or rng.random() < 0.5),
+        native=native,
+        native_checks=native or bool(rng.random() < 0.5),
         label_above=bool(rng.random() < 0.6),
         icons=bool(rng.random() < 0.35),
     )

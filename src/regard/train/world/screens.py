@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from regard.errors import ConfigError, InputError
+from regard.errors import ConfigError, EngineError, InputError
 from regard.train.world.browser import RenderedScreen, SheetBrowser
 from regard.train.world.sample import Char, DenseTruth, Item, Sample
 from regard.train.world.screen_layouts import make_page
@@ -93,6 +93,8 @@ def _render(browser: SheetBrowser, indices: Sequence[int], *, seed: int, held_ou
         for i, screen in zip(missing, browser.render(pages), strict=True):
             if len(askable(screen.widgets)) >= MIN_ASKABLE:
                 finished[i] = screen
+    if len(finished) < len(indices):
+        raise EngineError(f"{len(indices) - len(finished)} screens still had too few widgets after {_MAX_ATTEMPTS} draws")
     return [finished[i] for i in indices]
 
 
@@ -143,8 +145,12 @@ class ScreenBank:
     def sample(self, rng: np.random.Generator) -> Sample:
         """A question about a random screen with its answer."""
         screen = self.screen(int(rng.integers(len(self))))
-        elsewhere = self._truth(int(rng.integers(len(self))))["widgets"]
+        elsewhere = self.widgets(int(rng.integers(len(self))))
         return ask(rng, screen.image, screen.widgets, elsewhere, screen.dense)
+
+    def widgets(self, index: int) -> tuple[dict[str, Any], ...]:
+        """What is on screen `index`, without decoding its picture."""
+        return tuple(self._truth(index)["widgets"])
 
     def _truth(self, index: int) -> dict[str, Any]:
         truth: dict[str, Any] = json.loads(self._read(index, "json"))

@@ -29,6 +29,6 @@ def join(samples: Sequence[Sample]) -> Sample:
 def screen_turns(rng: np.random.Generator, *, bank: ScreenBank, max_turns: int) -> Sample:
     """1 to `max_turns` questions about one screen."""
     screen = bank.screen(int(rng.integers(len(bank))))
-    elsewhere = bank.screen(int(rng.integers(len(bank)))).widgets
+    elsewhere = bank.widgets(int(rng.integers(len(bank))))
     num_turns = int(rng.integers(1, max_turns + 1))
     return join([ask(rng, screen.image, screen.widgets, elsewhere, screen.dense) for _ in range(num_turns)])

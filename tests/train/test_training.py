@@ -1,0 +1,165 @@
+"""Training: dense targets, the tokens that are learned, runs that continue exactly, the exported folder."""
+
+from __future__ import annotations
+
+import json
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image as PILImage
+
+from regard.messages import Image, Message, Text
+from regard.model.config import ModelConfig
+from regard.processing.processor import Processor
+from regard.train import nano
+from regard.train.batches import IGNORED, Steps, TaskShare
+from regard.train.dense import CHARS, SLOTS, targets
+from regard.train.encode import Encoder
+from regard.train.loop import TrainConfig, Trainer
+from regard.train.nano_folder import write_side_files
+from regard.train.run import export
+from regard.train.world import lines, scenes, talk
+from regard.train.world.sample import Char, DenseTruth, Item, Sample, plain, verbatim
+from regard.train.world.shapes import COLOURS
+from regard.train.world.words import is_held_out, word_list
+from regard.weights.checkpoint import load_model
+
+LINES = partial(lines.make, held_out=False)
+SCENES = partial(scenes.make, held_out=False, max_turns=3)
+TALK = partial(talk.make, held_out=False)
+
+
+@pytest.fixture(scope="session")
+def side_files(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A nano folder without weights, its tokenizer trained here."""
+    folder = tmp_path_factory.mktemp("nano")
+    write_side_files(folder, [LINES, TALK])
+    return folder
+
+
+def small_config(folder: Path) -> ModelConfig:
+    """Nano's architecture, shrunk to train a step in milliseconds."""
+    config = json.loads((folder / "config.json").read_text())
+    config["text_config"] |= {"hidden_size": 64, "intermediate_size": 64, "num_hidden_layers": 3}
+    config["vision_config"] |= {"hidden_size": 48, "num_heads": 4, "intermediate_size": 48, "out_hidden_size": 64}
+    return ModelConfig.from_hf(config)
+
+
+def small_stage(num_steps: int = 4) -> nano.Stage:
+    shares = (TaskShare("lines", 2, LINES), TaskShare("scenes", 2, SCENES), TaskShare("talk", 2, TALK))
+    return nano.Stage("talk", num_steps, 1e-3, shares, is_dense_only=False, warmup_steps=2)
+
+
+def test_characters_go_to_their_cells_in_reading_order() -> None:
+    truth = DenseTruth(chars=(Char("b", 20, 10), Char("a", 5, 10), Char("c", 40, 10), Char("d", 6, 28)))
+    made = targets(truth, (64, 32), (2, 1), {})
+    spelled = ["".join(CHARS[i - 1] for i in cell if i) for cell in made.chars]
+    assert spelled == ["abd", "c"]
+    assert made.chars.shape == (2, SLOTS)
+
+
+def test_the_smallest_item_wins_a_cell_and_boxes_are_relative() -> None:
+    items = (Item("square", (0, 0, 128, 64), "red"), Item("circle", (32, 0, 64, 32), "blue"))
+    made = targets(DenseTruth(items=items), (128, 64), (4, 2), {"square": 1, "circle": 2})
+    assert made.kind.tolist() == [1, 2, 1, 1, 1, 1, 1, 1]
+    assert made.name[1] == 1 + COLOURS.index("blue")
+    assert made.box[1].tolist() == [0.25, 0, 0.5, 0.5]
+
+
+def test_held_out_words_never_appear_in_training_words() -> None:
+    assert not any(map(is_held_out, word_list(False)[:2000]))
+    assert all(map(is_held_out, word_list(True)))
+
+
+def test_only_answers_are_learned_and_they_decode_to_the_answers(side_files: Path) -> None:
+    encoder = Encoder(side_files)
+    rng = np.random.default_rng(5)
+    decode = Processor.from_folder(side_files).tokenizer.decode
+    for _ in range(20):
+        sample = SCENES(rng)
+        encoded = encoder.encode(sample)
+        learned = decode([int(i) for i in encoded.labels if i != IGNORED], skip_special=False)
+        answers = [plain(m.text) for m in sample.messages if m.role == "assistant"]
+        assert learned == "".join(answer + "<|im_end|>" for answer in answers)
+
+
+def test_a_conversation_is_encoded_as_the_processor_renders_it(side_files: Path) -> None:
+    """Further turns are joined by hand; joining must give the ids and positions of the whole conversation."""
+    picture = PILImage.new("RGB", (96, 64), "white")
+    sample = Sample("t", (
+        Message("user", (Image(picture), Text("How many?"))), Message("assistant", (Text("3"),)),
+        Message("user", (Text("Where?"),)), Message("assistant", (Text("left"),)),
+    ))
+    encoded = Encoder(side_files).encode(sample)
+    whole = Processor.from_folder(side_files)(sample.messages, add_generation_prompt=False)
+    assert encoded.input_ids.tolist() == whole.input_ids.tolist()
+    assert encoded.position_ids.tolist() == whole.position_ids.tolist()
+
+
+def test_verbatim_text_is_spelled_and_reads_the_same(side_files: Path) -> None:
+    encoder = Encoder(side_files)
+    spelled = encoder.answer_ids(Message("assistant", (Text(f'"{verbatim("Save Zürich")}"'),)))
+    tokenizer = Processor.from_folder(side_files).tokenizer
+    assert tokenizer.decode(spelled) == '"Save Zürich"'
+    assert len(spelled) >= len("Save Zürich") + 2
+    assert len(spelled) > len(tokenizer.encode('"Save Zürich"'))
+
+
+def test_a_step_has_the_same_content_whenever_it_is_made(side_files: Path) -> None:
+    steps = Steps(
+        small_stage().shares, seed=(1, 2), num_steps=4, config=small_config(side_files),
+        kinds=nano.kind_classes(), encoder=Encoder(side_files),
+    )
+    first, again, other = steps[2], steps[2], steps[3]
+    for a, b, c in zip(first, again, other, strict=True):
+        assert a.input_ids is not None and b.input_ids is not None and c.input_ids is not None
+        assert torch.equal(a.input_ids, b.input_ids) and torch.equal(a.pixel_values, b.pixel_values)
+        assert a.input_ids.tolist() != c.input_ids.tolist()
+
+
+def test_a_stopped_and_continued_run_equals_an_uninterrupted_one(side_files: Path, tmp_path: Path) -> None:
+    def trainer(out: Path, seconds: float = float("inf")) -> Trainer:
+        config = TrainConfig(out=out, num_workers=0, report_every=1, seconds=seconds, use_bf16=False)
+        return Trainer(small_config(side_files), nano.kind_classes(), config, side_files)
+
+    stages = (small_stage(),)
+    whole = trainer(tmp_path / "whole")
+    assert whole.run(stages, lambda report: None)
+    reports: list[int] = []
+    while True:
+        stopped = trainer(tmp_path / "stopped", seconds=0)  # stops after every step
+        if stopped.run(stages, lambda report: reports.append(report["step"])):
+            break
+    assert reports == [1, 2, 3, 4]
+    for name, value in whole.ema.items():
+        assert torch.equal(value, stopped.ema[name]), name
+    for name, value in whole.model.state_dict().items():
+        assert torch.equal(value, stopped.model.state_dict()[name]), name
+
+
+def test_training_makes_the_loss_fall(side_files: Path, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    share = TaskShare("talk", 8, TALK)
+    stage = nano.Stage("talk", 30, 3e-3, (share,), is_dense_only=False, warmup_steps=2)
+    losses: list[float] = []
+    config = TrainConfig(out=tmp_path, num_workers=0, report_every=10, use_bf16=False)
+    Trainer(small_config(side_files), nano.kind_classes(), config, side_files).run(
+        (stage,), lambda report: losses.append(report["talk/lm"])
+    )
+    assert losses[-1] < losses[0] - 0.5
+
+
+def test_the_exported_folder_loads_and_holds_the_moving_average(side_files: Path, tmp_path: Path) -> None:
+    for file in side_files.iterdir():
+        (tmp_path / file.name).write_bytes(file.read_bytes())
+    hf_config = json.loads((side_files / "config.json").read_text())
+    trainer = Trainer(
+        ModelConfig.from_hf(hf_config), nano.kind_classes(), TrainConfig(out=tmp_path / "run"), side_files
+    )
+    export(trainer.ema, tmp_path, hf_config)
+    loaded = load_model(tmp_path)
+    for name, parameter in loaded.named_parameters():
+        assert torch.equal(parameter.float(), trainer.ema[name].bfloat16().float()), name
