@@ -15,7 +15,7 @@ from regard.processing.chat_template import ChatTemplate, to_template_dict
 ROOT = Path(__file__).parents[2]
 SOURCES = {
     "instruct": (ROOT / "src/regard/assets/nano/chat_template.jinja").read_text(encoding="utf-8"),
-    "thinking": (ROOT / "tests/data/thinking_template.jinja").read_text(encoding="utf-8"),
+    "thinking": (ROOT / "src/regard/assets/thinking/chat_template.jinja").read_text(encoding="utf-8"),
 }
 INSTRUCT, THINKING = ChatTemplate(SOURCES["instruct"]), ChatTemplate(SOURCES["thinking"])
 BOTH = pytest.mark.parametrize("edition", [INSTRUCT, THINKING], ids=["instruct", "thinking"])
@@ -273,6 +273,7 @@ def test_a_template_that_fails_or_never_ends_is_one_sentence(
     source: str, reason: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(template_sandbox, "MAX_STEPS", 20_000)
+    monkeypatch.setattr(template_sandbox, "MAX_CHARS", 1_000_000)
     with pytest.raises(InputError, match=reason) as caught:
         ChatTemplate(source).render([say("user", "q")])
     assert "\n" not in str(caught.value)
