@@ -89,10 +89,15 @@ def test_only_answers_are_learned_and_they_decode_to_the_answers(side_files: Pat
 def test_a_conversation_is_encoded_as_the_processor_renders_it(side_files: Path) -> None:
     """Further turns are joined by hand; joining must give the ids and positions of the whole conversation."""
     picture = PILImage.new("RGB", (96, 64), "white")
-    sample = Sample("t", (
-        Message("user", (Image(picture), Text("How many?"))), Message("assistant", (Text("3"),)),
-        Message("user", (Text("Where?"),)), Message("assistant", (Text("left"),)),
-    ))
+    sample = Sample(
+        "t",
+        (
+            Message("user", (Image(picture), Text("How many?"))),
+            Message("assistant", (Text("3"),)),
+            Message("user", (Text("Where?"),)),
+            Message("assistant", (Text("left"),)),
+        ),
+    )
     encoded = Encoder(side_files).encode(sample)
     whole = Processor.from_folder(side_files)(sample.messages, add_generation_prompt=False)
     assert encoded.input_ids.tolist() == whole.input_ids.tolist()
@@ -110,8 +115,12 @@ def test_verbatim_text_is_spelled_and_reads_the_same(side_files: Path) -> None:
 
 def test_a_step_has_the_same_content_whenever_it_is_made(side_files: Path) -> None:
     steps = Steps(
-        small_stage().shares, seed=(1, 2), num_steps=4, config=small_config(side_files),
-        kinds=nano.kind_classes(), encoder=Encoder(side_files),
+        small_stage().shares,
+        seed=(1, 2),
+        num_steps=4,
+        config=small_config(side_files),
+        kinds=nano.kind_classes(),
+        encoder=Encoder(side_files),
     )
     first, again, other = steps[2], steps[2], steps[3]
     for a, b, c in zip(first, again, other, strict=True):

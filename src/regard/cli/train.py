@@ -41,8 +41,12 @@ def train(
 
     with Progress(disable=json_lines) as progress:
         is_done = train_nano(
-            out, seed=seed, seconds=math.inf if seconds is None else seconds, num_workers=workers,
-            num_screens=NUM_TRAINING_SCREENS, on_report=_reporter(progress, json_lines=json_lines),
+            out,
+            seed=seed,
+            seconds=math.inf if seconds is None else seconds,
+            num_workers=workers,
+            num_screens=NUM_TRAINING_SCREENS,
+            on_report=_reporter(progress, json_lines=json_lines),
         )
     typer.echo(f"{out / 'model'} is written" if is_done else f"stopped in good order; run again to continue in {out}")
     return 0

@@ -273,7 +273,8 @@ def _check(config: ModelConfig) -> None:
         raise ConfigError(f"config.json: vision hidden_size {vision.hidden_size} over {vision.num_heads} heads is odd")
     if vision.out_hidden_size != text.hidden_size:
         raise ConfigError(
-            f"config.json: vision out_hidden_size {vision.out_hidden_size} must equal text hidden_size {text.hidden_size}"
+            f"config.json: vision out_hidden_size {vision.out_hidden_size} must equal "
+            f"text hidden_size {text.hidden_size}"
         )
     if round(vision.num_position_embeddings**0.5) ** 2 != vision.num_position_embeddings:
         raise ConfigError(f"config.json: num_position_embeddings {vision.num_position_embeddings} is not a square")

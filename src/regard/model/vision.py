@@ -122,9 +122,7 @@ class PatchMerger(nn.Module):
         super().__init__()
         self.grouped_size = config.hidden_size * config.spatial_merge_size**2
         self.norm_after_grouping = norm_after_grouping
-        self.norm = nn.LayerNorm(
-            self.grouped_size if norm_after_grouping else config.hidden_size, eps=VISION_NORM_EPS
-        )
+        self.norm = nn.LayerNorm(self.grouped_size if norm_after_grouping else config.hidden_size, eps=VISION_NORM_EPS)
         self.linear_fc1 = nn.Linear(self.grouped_size, self.grouped_size)
         self.linear_fc2 = nn.Linear(self.grouped_size, config.out_hidden_size)
 
@@ -158,7 +156,9 @@ class VisionModel(nn.Module):
         Source:  same result as transformers' Qwen3VLVisionModel (tests/parity).
         """
         if pixel_values_PC.shape[0] != sum(t * h * w for t, h, w in grids):
-            raise ValueError(f"{pixel_values_PC.shape[0]} patches were given, but the grids {list(grids)} describe others")
+            raise ValueError(
+                f"{pixel_values_PC.shape[0]} patches were given, but the grids {list(grids)} describe others"
+            )
         rows_P, columns_P = block_order(grids, self.config.spatial_merge_size, pixel_values_PC.device)
         x_PH = self.patch_embed(pixel_values_PC)
         x_PH = x_PH + self.resampled_positions(grids, rows_P, columns_P).to(x_PH.dtype)
@@ -181,10 +181,18 @@ class VisionModel(nn.Module):
         side = round(self.config.num_position_embeddings**0.5)
         table = self.pos_embed.weight.float()
         device = rows_P.device
-        y_P = torch.cat([torch.linspace(0, side - 1, h, device=device)[_rows(rows_P, grids, i)]
-                         for i, (_, h, _) in enumerate(grids)])
-        x_P = torch.cat([torch.linspace(0, side - 1, w, device=device)[_rows(columns_P, grids, i)]
-                         for i, (_, _, w) in enumerate(grids)])
+        y_P = torch.cat(
+            [
+                torch.linspace(0, side - 1, h, device=device)[_rows(rows_P, grids, i)]
+                for i, (_, h, _) in enumerate(grids)
+            ]
+        )
+        x_P = torch.cat(
+            [
+                torch.linspace(0, side - 1, w, device=device)[_rows(columns_P, grids, i)]
+                for i, (_, _, w) in enumerate(grids)
+            ]
+        )
         y0, x0 = y_P.floor().long(), x_P.floor().long()
         y1, x1 = (y0 + 1).clamp(max=side - 1), (x0 + 1).clamp(max=side - 1)
         dy, dx = (y_P - y0)[:, None], (x_P - x0)[:, None]

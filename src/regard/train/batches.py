@@ -59,8 +59,14 @@ class Steps(Dataset[list[MicroBatch]]):
     """Item i is the list of micro-batches of step i."""
 
     def __init__(
-        self, shares: Sequence[TaskShare], *, seed: Sequence[int], num_steps: int, config: ModelConfig,
-        kinds: Mapping[str, int], encoder: Encoder | None,
+        self,
+        shares: Sequence[TaskShare],
+        *,
+        seed: Sequence[int],
+        num_steps: int,
+        config: ModelConfig,
+        kinds: Mapping[str, int],
+        encoder: Encoder | None,
     ) -> None:
         self._shares, self._seed, self._num_steps = tuple(shares), tuple(seed), num_steps
         self._config, self._kinds, self._encoder = config, dict(kinds), encoder
@@ -87,7 +93,9 @@ class Steps(Dataset[list[MicroBatch]]):
         made = [patchify(np.asarray(pictures[i])[None], vision=self._config.vision, mean=MEAN, std=STD) for i in order]
         grids = [grid for _, grid in made]
         return MicroBatch(
-            task=share.name, weight=share.weight, grids=grids,
+            task=share.name,
+            weight=share.weight,
+            grids=grids,
             pixel_values=torch.from_numpy(np.concatenate([values for values, _ in made])),
             dense=self._dense(samples, grids),
         )
@@ -107,17 +115,20 @@ class Steps(Dataset[list[MicroBatch]]):
 
     def _conversation(self, share: TaskShare, samples: list[Sample], encoder: Encoder) -> MicroBatch:
         encoded = [encoder.encode(sample) for sample in samples]
-        order = sorted(range(len(samples)), key=lambda i: [grid for grid in encoded[i].grids])
+        order = sorted(range(len(samples)), key=lambda i: encoded[i].grids)
         samples, encoded = [samples[i] for i in order], [encoded[i] for i in order]
         grids = [grid for e in encoded for grid in e.grids]
         has_dense = all(s.dense is not None and len(e.grids) == 1 for s, e in zip(samples, encoded, strict=True))
         patches = [p for e in encoded for p in e.pixel_values]
         tokens = _pad(encoded)
         return MicroBatch(
-            task=share.name, weight=share.weight, grids=grids,
+            task=share.name,
+            weight=share.weight,
+            grids=grids,
             pixel_values=torch.from_numpy(np.concatenate(patches)) if patches else torch.empty(0, 0),
             dense=self._dense(samples, grids) if has_dense and grids else {},
-            visual_mask=encoder.is_visual(tokens["input_ids"]), **tokens,
+            visual_mask=encoder.is_visual(tokens["input_ids"]),
+            **tokens,
         )
 
 
@@ -151,8 +162,12 @@ def _picture(sample: Sample) -> PILImage.Image:
 def loader(steps: Steps, *, first_step: int, num_workers: int) -> DataLoader[list[MicroBatch]]:
     """Micro-batches of steps first_step.. in order, made ahead by worker processes."""
     return DataLoader(
-        steps, batch_size=None, sampler=range(first_step, len(steps)), num_workers=num_workers,
-        prefetch_factor=4 if num_workers else None, worker_init_fn=_one_thread,
+        steps,
+        batch_size=None,
+        sampler=range(first_step, len(steps)),
+        num_workers=num_workers,
+        prefetch_factor=4 if num_workers else None,
+        worker_init_fn=_one_thread,
     )
 
 

@@ -84,4 +84,3 @@ class Encoder:
     def is_visual(self, input_ids: Tensor) -> Tensor:
         """Where visual rows go. Shapes: same as input_ids, bool."""
         return torch.isin(input_ids, torch.tensor(self._visual_ids))
-

@@ -81,7 +81,11 @@ class Trainer:
         return True
 
     def _run_stage(
-        self, number: int, stage: Stage, resumed: dict[str, Any] | None, done: list[str],
+        self,
+        number: int,
+        stage: Stage,
+        resumed: dict[str, Any] | None,
+        done: list[str],
         on_report: Callable[[dict[str, Any]], None],
     ) -> bool:
         optimizer = self._optimizer(stage)
@@ -90,8 +94,12 @@ class Trainer:
             optimizer.load_state_dict(resumed["optimizer"])
             self.step = resumed["step"]
         steps = Steps(
-            stage.shares, seed=(self.config.seed, number), num_steps=stage.num_steps, config=self.model_config,
-            kinds=self.kinds, encoder=None if stage.is_dense_only else self.encoder,
+            stage.shares,
+            seed=(self.config.seed, number),
+            num_steps=stage.num_steps,
+            config=self.model_config,
+            kinds=self.kinds,
+            encoder=None if stage.is_dense_only else self.encoder,
         )
         meter, saved_at = Meter(), time.monotonic()
         for batches in loader(steps, first_step=self.step, num_workers=self.config.num_workers):
@@ -126,9 +134,7 @@ class Trainer:
                 dense_loss, report = self.heads(visual.embeds, batch.dense)
                 loss = loss + dense_loss * (stage.dense_weight if stage.is_dense_only else LM_DENSE_WEIGHT)
             if batch.input_ids is not None and batch.position_ids is not None and batch.labels is not None:
-                logits = self.model(
-                    batch.input_ids, batch.position_ids, visual=visual, visual_mask=batch.visual_mask
-                )
+                logits = self.model(batch.input_ids, batch.position_ids, visual=visual, visual_mask=batch.visual_mask)
                 lm_loss, accuracy = answer_loss(logits, batch.labels)
                 report |= {"lm": float(lm_loss.detach()), "token_accuracy": accuracy}
                 loss = loss + lm_loss
@@ -155,8 +161,13 @@ class Trainer:
     def _save(self, optimizer: torch.optim.Optimizer, done: list[str]) -> None:
         self.config.out.mkdir(parents=True, exist_ok=True)
         state = {
-            "model": self.model.state_dict(), "heads": self.heads.state_dict(), "ema": self.ema,
-            "optimizer": optimizer.state_dict(), "stage": self.stage_name, "step": self.step, "stages_done": done,
+            "model": self.model.state_dict(),
+            "heads": self.heads.state_dict(),
+            "ema": self.ema,
+            "optimizer": optimizer.state_dict(),
+            "stage": self.stage_name,
+            "step": self.step,
+            "stages_done": done,
             "kinds": self.kinds,
         }
         partial = self.config.out / "state.pt.partial"
@@ -229,7 +240,9 @@ def initialise(model: Qwen3VL) -> None:
             nn.init.ones_(parameter)
         else:
             depth = model.config.text.num_hidden_layers
-            is_output = name.endswith(("o_proj.weight", "down_proj.weight", "attn.proj.weight", "blocks.linear_fc2.weight"))
+            is_output = name.endswith(
+                ("o_proj.weight", "down_proj.weight", "attn.proj.weight", "blocks.linear_fc2.weight")
+            )
             nn.init.normal_(parameter, std=0.02 / math.sqrt(2 * depth) if is_output else 0.02)
 
 

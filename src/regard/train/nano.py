@@ -109,16 +109,26 @@ def stages(screen_bank: ScreenBank) -> tuple[Stage, ...]:
     scene = partial(scenes.make, held_out=False)
     screen = partial(screen_turns, bank=screen_bank)
     spell = Stage("spell", 1000, 1.5e-3, (TaskShare("lines", 64, plain_line),), is_dense_only=True)
-    look = Stage("look", 900, 1.5e-3, (TaskShare("lines", 64, easy_line),), is_dense_only=True)
+    look = Stage("look", 2500, 1.5e-3, (TaskShare("lines", 64, easy_line),), is_dense_only=True)
     look2 = Stage(
-        "look2", 1000, 1.2e-3, is_dense_only=True, shares=(
+        "look2",
+        900,
+        1.2e-3,
+        is_dense_only=True,
+        shares=(
             TaskShare("lines", 32, hard_line),
             TaskShare("scenes", 8, scene, weight=0.3),
             TaskShare("screens", 8, partial(screen, max_turns=1)),
         ),
     )
     talk_stage = Stage(
-        "talk", 4500, 1.5e-3, is_dense_only=False, tower_lr_factor=0.4, final_lr_factor=0.03, shares=(
+        "talk",
+        4500,
+        1.5e-3,
+        is_dense_only=False,
+        tower_lr_factor=0.4,
+        final_lr_factor=0.03,
+        shares=(
             TaskShare("lines", 24, partial(lines.make, held_out=False)),
             TaskShare("screens", 6, partial(screen, max_turns=5)),
             TaskShare("scenes", 12, partial(scene, max_turns=5)),

@@ -24,8 +24,12 @@ from regard.train.world.words import UI_WORDS, word_list
 ASSETS = Path(__file__).parents[1] / "assets" / "nano"
 SAMPLES_PER_TASK = 1000
 SENTENCES = (
-    "I cannot see that in the picture.", "There is no such button.", "Hello! Show me a picture and ask me about it.",
-    "I am regard-nano, a very small model for screens, short texts, shapes and clips.", "Yes.", "No.",
+    "I cannot see that in the picture.",
+    "There is no such button.",
+    "Hello! Show me a picture and ask me about it.",
+    "I am regard-nano, a very small model for screens, short texts, shapes and clips.",
+    "Yes.",
+    "No.",
 )
 FENCE = '```json\n[\n\t{"bbox_2d": [1, 2, 3, 4], "label": "x"},\n\t{"point_2d": [1, 2], "label": "x"}\n]\n```'
 
@@ -53,9 +57,17 @@ def write_side_files(folder: Path, generators: Sequence[Generator]) -> dict[str,
     for name in ("preprocessor_config.json", "video_preprocessor_config.json"):
         if folder.resolve() != ASSETS.resolve():
             shutil.copy(ASSETS / name, folder / name)
-    ids = {token: tokenizer.token_to_id(token) for token in (
-        "<|image_pad|>", "<|video_pad|>", "<|vision_start|>", "<|vision_end|>", "<|im_end|>", "<|endoftext|>"
-    )}
+    ids = {
+        token: tokenizer.token_to_id(token)
+        for token in (
+            "<|image_pad|>",
+            "<|video_pad|>",
+            "<|vision_start|>",
+            "<|vision_end|>",
+            "<|im_end|>",
+            "<|endoftext|>",
+        )
+    }
     end, text_end = ids["<|im_end|>"], ids["<|endoftext|>"]
     config = CONFIG | {
         "image_token_id": ids["<|image_pad|>"],
@@ -65,7 +77,10 @@ def write_side_files(folder: Path, generators: Sequence[Generator]) -> dict[str,
         "text_config": CONFIG["text_config"] | {"bos_token_id": text_end, "eos_token_id": end},
     }
     generation = {
-        "bos_token_id": text_end, "pad_token_id": text_end, "eos_token_id": [end, text_end], "do_sample": False,
+        "bos_token_id": text_end,
+        "pad_token_id": text_end,
+        "eos_token_id": [end, text_end],
+        "do_sample": False,
     }
     for name, content in (("config.json", config), ("generation_config.json", generation)):
         (folder / name).write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")

@@ -1,7 +1,7 @@
 """A whole training run in one folder: render the data, make the side files, train, export.
 
-    OUT/screens     the bank of rendered screens          OUT/state.pt   what continuing needs
-    OUT/model       the folder `--model` takes            OUT/log.jsonl  one report a line
+OUT/screens     the bank of rendered screens          OUT/state.pt   what continuing needs
+OUT/model       the folder `--model` takes            OUT/log.jsonl  one report a line
 """
 
 from __future__ import annotations
@@ -25,13 +25,21 @@ SCREEN_SEED = 1
 
 
 def train_nano(
-    out: Path, *, seed: int, seconds: float, num_workers: int, num_screens: int,
+    out: Path,
+    *,
+    seed: int,
+    seconds: float,
+    num_workers: int,
+    num_screens: int,
     on_report: Callable[[dict[str, Any]], None],
 ) -> bool:
     """Run or continue the recipe; returns whether it is finished, and then OUT/model holds the checkpoint."""
     screens, folder = out / "screens", out / "model"
     build_bank(
-        screens, count=num_screens, seed=SCREEN_SEED, held_out=False,
+        screens,
+        count=num_screens,
+        seed=SCREEN_SEED,
+        held_out=False,
         on_progress=lambda done, total: on_report({"stage": "render screens", "step": done, "of": total}),
     )
     bank = ScreenBank(screens)
@@ -44,8 +52,10 @@ def train_nano(
         on_report(record)
 
     trainer = Trainer(
-        ModelConfig.from_hf(hf_config), nano.kind_classes(),
-        TrainConfig(out=out, seed=seed, seconds=seconds, num_workers=num_workers), folder,
+        ModelConfig.from_hf(hf_config),
+        nano.kind_classes(),
+        TrainConfig(out=out, seed=seed, seconds=seconds, num_workers=num_workers),
+        folder,
     )
     is_done = trainer.run(nano.stages(bank), report)
     export(trainer.ema, folder, hf_config)

@@ -7,8 +7,9 @@
 
 1. Screens are packed in rows on one sheet; each is an absolutely positioned box with `contain: strict`, so
    screens cannot influence each other.
-2. A script in the page first removes what does not fit (`data-r` marks removable parts), then walks every
-   text node and asks for the rectangle of every character, and asks every `data-k` element for its box.
+2. A script in the page first removes what does not fit (`data-r` marks removable parts; a part inside
+   `data-r=whole` takes the whole with it), then walks every text node and asks for the rectangle of every
+   character, and asks every `data-k` element for its box.
 3. One screenshot is taken of the sheet and cut up.
 
 An element with `data-k` is a widget: `data-k` is its kind, `data-l` its name where that is not its own text,
@@ -68,13 +69,14 @@ _SCRIPT = r"""
       });
       if (!bad.length) return;
       const leaf = bad.filter(e => !e.querySelector('[data-r]'));
-      (leaf.length ? leaf : bad).at(-1).closest('[data-r]').remove();
+      const part = (leaf.length ? leaf : bad).at(-1).closest('[data-r]');
+      (part.closest('[data-r=whole]') ?? part).remove();
     }
   };
 
   const measure = screen => {
     const frame = screen.getBoundingClientRect();
-    const covers = [...screen.querySelectorAll('[data-over]')];
+    const covers = [...screen.querySelectorAll('[data-over]')].map(o => [o, o.getBoundingClientRect()]);
     const clips = new Map();
     const clipOf = e => {
       if (e === screen) return [frame];
@@ -85,7 +87,7 @@ _SCRIPT = r"""
       return clips.get(e);
     };
     const visible = (e, r) => clipOf(e.parentElement).every(c => inside(r, c))
-      && covers.every(o => o.contains(e) || e.contains(o) || !meet(r, o.getBoundingClientRect()));
+      && covers.every(([o, box]) => !meet(r, box) || o.contains(e) || e.contains(o));
 
     const cut = new Set();
     let text = '';

@@ -15,16 +15,35 @@ from regard.errors import MissingDependencyError
 
 HELD_OUT_FAMILIES = ("Open Sans", "PT Serif")
 _HELD_OUT_PREFIXES = ("open sans", "pt serif")
-_PROBE = "AaBbGgQqRr0123456789!?éü"
+_PROBE = "AaBbGgQqRr0123456789!?\u00e9\u00fc"
 _SKIP = ("emoji", "symbol", "dingbat", "math", "music", "barcode", "braille", "standard symbols", "d050000l", "ocr b")
 
 
 _PLAIN = (
-    "DejaVuSans.ttf", "DejaVuSans-Bold.ttf", "DejaVuSerif.ttf", "DejaVuSansMono.ttf", "LiberationSans-Regular.ttf",
-    "LiberationSans-Bold.ttf", "LiberationSerif-Regular.ttf", "LiberationMono-Regular.ttf", "Roboto-Regular.ttf",
-    "Lato-Regular.ttf", "NotoSans-Regular.ttf", "NotoSerif-Regular.ttf", "Carlito-Regular.ttf", "Caladea-Regular.ttf",
-    "Inter-Regular.otf", "FreeSans.ttf", "FreeSerif.ttf", "NotoSansMono-Regular.ttf", "Cantarell-Regular.otf",
-    "Karla-Regular.ttf", "Sora-Regular.ttf", "Manrope-Regular.otf", "OxygenSans.ttf", "Hack-Regular.ttf",
+    "DejaVuSans.ttf",
+    "DejaVuSans-Bold.ttf",
+    "DejaVuSerif.ttf",
+    "DejaVuSansMono.ttf",
+    "LiberationSans-Regular.ttf",
+    "LiberationSans-Bold.ttf",
+    "LiberationSerif-Regular.ttf",
+    "LiberationMono-Regular.ttf",
+    "Roboto-Regular.ttf",
+    "Lato-Regular.ttf",
+    "NotoSans-Regular.ttf",
+    "NotoSerif-Regular.ttf",
+    "Carlito-Regular.ttf",
+    "Caladea-Regular.ttf",
+    "Inter-Regular.otf",
+    "FreeSans.ttf",
+    "FreeSerif.ttf",
+    "NotoSansMono-Regular.ttf",
+    "Cantarell-Regular.otf",
+    "Karla-Regular.ttf",
+    "Sora-Regular.ttf",
+    "Manrope-Regular.otf",
+    "OxygenSans.ttf",
+    "Hack-Regular.ttf",
 )
 
 
@@ -43,17 +62,26 @@ def font_files(held_out: bool) -> tuple[tuple[str, int], ...]:
     try:
         listing = subprocess.run(
             ["fc-list", ":lang=en", "--format", "%{file}\t%{index}\t%{family[0]}\t%{variable}\t%{scalable}\n"],
-            capture_output=True, text=True, check=True,
+            capture_output=True,
+            text=True,
+            check=True,
         ).stdout
     except (OSError, subprocess.CalledProcessError) as error:
-        raise MissingDependencyError(f"fc-list failed ({error}); install Debian's 'fontconfig' to render texts") from error
+        raise MissingDependencyError(
+            f"fc-list failed ({error}); install Debian's 'fontconfig' to render texts"
+        ) from error
     faces = []
     for line in sorted(set(listing.splitlines())):
         file, index, family, variable, scalable = line.split("\t")
         name = family.lower()
         is_test = name.startswith(_HELD_OUT_PREFIXES)
         is_usable = scalable == "True" and variable != "True" and int(index) < 16 and not any(s in name for s in _SKIP)
-        if is_usable and is_test == held_out and file.endswith((".ttf", ".otf", ".ttc")) and _can_write(file, int(index)):
+        if (
+            is_usable
+            and is_test == held_out
+            and file.endswith((".ttf", ".otf", ".ttc"))
+            and _can_write(file, int(index))
+        ):
             faces.append((file, int(index)))
     if not faces:
         raise MissingDependencyError("no usable font was found; install font packages such as Debian's 'fonts-dejavu'")

@@ -1,8 +1,8 @@
 """Short lines of text on a plain ground: the reading task, and the first thing the vision tower learns.
 
 Pictures are cut to whole 32-pixel cells most of the time, as the tower sees 32x32 pixels per token.
-Difficulty is a number: 0 is one clean line of 16-24 px in plain fonts, 1 adds all fonts, sizes from 12 to 30 px, low contrast,
-blur, noise, JPEG, small rotations, and up to three lines.
+Difficulty is a number: 0 is a clean line of 16-24 px in plain fonts, black on white or the reverse; above 0 all
+fonts and colours come in; towards 1 sizes from 12 to 30 px, low contrast, blur, noise and JPEG.
 """
 
 from __future__ import annotations
@@ -20,10 +20,20 @@ from regard.train.world.words import short_text
 
 MAX_CHARS = 16
 QUESTIONS = (
-    "Read the text.", "What does it say?", "What is written here?", "Read all the text in the image.",
-    "Read the line.", "Transcribe the text in this picture.", "What text is in the image?", "OCR this image.",
+    "Read the text.",
+    "What does it say?",
+    "What is written here?",
+    "Read all the text in the image.",
+    "Read the line.",
+    "Transcribe the text in this picture.",
+    "What text is in the image?",
+    "OCR this image.",
     "Please output only the text content from the image without any additional descriptions or formatting.",
-    "What does the picture say?", "Read this.", "Which words are shown?", "Text in the image?", "What is the text?",
+    "What does the picture say?",
+    "Read this.",
+    "Which words are shown?",
+    "Text in the image?",
+    "What is the text?",
 )
 
 
@@ -41,7 +51,13 @@ def make(rng: np.random.Generator, *, held_out: bool) -> Sample:
 
 
 def render(
-    rng: np.random.Generator, width: int, height: int, *, lines: int, difficulty: float, held_out: bool,
+    rng: np.random.Generator,
+    width: int,
+    height: int,
+    *,
+    lines: int,
+    difficulty: float,
+    held_out: bool,
     max_chars: int = MAX_CHARS,
 ) -> tuple[PILImage.Image, DenseTruth, str]:
     """A picture with `lines` lines of text, the place of every character, and the text."""
@@ -98,7 +114,9 @@ def _degrade(rng: np.random.Generator, picture: PILImage.Image, difficulty: floa
     if rng.random() < 0.4 * difficulty:
         picture = picture.filter(ImageFilter.GaussianBlur(float(rng.uniform(0.2, 0.9))))
     if rng.random() < 0.4 * difficulty:
-        pixels = np.asarray(picture, dtype=np.float32) + rng.normal(0, rng.uniform(2, 14), (picture.height, picture.width, 1))
+        pixels = np.asarray(picture, dtype=np.float32) + rng.normal(
+            0, rng.uniform(2, 14), (picture.height, picture.width, 1)
+        )
         picture = PILImage.fromarray(pixels.clip(0, 255).astype(np.uint8))
     if rng.random() < 0.4 * difficulty:
         buffer = io.BytesIO()

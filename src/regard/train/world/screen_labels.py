@@ -1,25 +1,21 @@
 """Words on screens: labels, values and sentences, with a part of the vocabulary kept for held-out screens.
 
 Labels come from two sources: phrases every program uses (`Save`, `Remember me`) and words of the system's
-word list, alone or combined (`Lantern`, `Open harbor`, `Room 204`). One dictionary word in `HELD_OUT_ONE_IN`
-belongs to held-out screens, decided by a hash of the word, so a screen of one side never shows a dictionary
-word of the other. The common phrases occur on both sides; on held-out screens they are the smaller part.
+word list, alone or combined (`Lantern`, `Open harbor`, `Room 204`). A part of the dictionary belongs to held-out
+screens (`words.is_held_out`), and a screen of one side never shows a dictionary word of the other. The common
+phrases occur on both sides; on held-out screens they are the smaller part.
 
 Everything is printable ASCII. It does not know where on the screen a text goes: that is `screen_layouts`.
 """
 
 from __future__ import annotations
 
-import zlib
 from functools import lru_cache
-from pathlib import Path
 
 import numpy as np
 
-from regard.errors import MissingDependencyError
+from regard.train.world.words import word_list
 
-WORD_LIST = Path("/usr/share/dict/words")
-HELD_OUT_ONE_IN = 8
 MAX_LABEL_CHARS = 22
 # Nobody wants to meet these in an example picture.
 _UNFIT = (
@@ -65,10 +61,6 @@ _VERBS = "Open|Show|Hide|Add|Edit|New|Delete|Use|Enable|Find|Move|Send|View|My|S
 _NUMBERED = "Room|Chapter|Item|Version|Page|Unit|Level|Part|Step|Line|Channel|Lesson|Box|Gate|Team|Route"
 
 
-def _is_held_out(word: str) -> bool:
-    return zlib.crc32(word.encode()) % HELD_OUT_ONE_IN == 0
-
-
 @lru_cache(maxsize=1)
 def common_words() -> frozenset[str]:
     """Words of the common phrases, in lower case; they may occur on both sides."""
@@ -82,12 +74,8 @@ def dictionary_words(held_out: bool) -> tuple[str, ...]:
 
     Errors: MissingDependencyError when the system has no word list.
     """
-    if not WORD_LIST.is_file():
-        raise MissingDependencyError(f"word list {WORD_LIST} is missing; install the Debian package wamerican")
-    words = WORD_LIST.read_text("utf-8").split()
-    usable = (word for word in words if 3 <= len(word) <= 11 and word.isascii() and word.isalpha() and word.islower())
-    fit = (word for word in usable if word not in common_words() and not any(part in word for part in _UNFIT))
-    return tuple(word for word in fit if _is_held_out(word) == held_out)
+    usable = (word for word in word_list(held_out) if 3 <= len(word) <= 11 and word.isascii() and word.islower())
+    return tuple(word for word in usable if word not in common_words() and not any(part in word for part in _UNFIT))
 
 
 class Labels:

@@ -232,7 +232,7 @@ def _article(w: Widgets) -> str:
     for _ in range(w.count(2, 4)):
         words = w.labels.sentence(w.count(3, 8)), w.labels.sentence(w.count(2, 6))
         parts.append(
-            f'{w.heading(w.count(1, 3))}<p data-r>{words[0]} {w.link() if w.chance(0.8) else ""} {words[1]}</p>'
+            f"{w.heading(w.count(1, 3))}<p data-r>{words[0]} {w.link() if w.chance(0.8) else ''} {words[1]}</p>"
         )
         if w.chance(0.3):
             parts.append(w.ornament())

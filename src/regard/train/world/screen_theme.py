@@ -305,9 +305,7 @@ def make_theme(rng: np.random.Generator, width: int, height: int, *, held_out: b
         button_width=int(rng.choice([0, 60, 80, 104], p=[0.7, 0.1, 0.1, 0.1])),
     )
     native = bool(rng.random() < 0.08)
-    button = str(
-        rng.choice(["filled", "outline", "accent outline", "flat", "tonal", "bevel", "shadow", "gradient"])
-    )
+    button = str(rng.choice(["filled", "outline", "accent outline", "flat", "tonal", "bevel", "shadow", "gradient"]))
     field = str(rng.choice(["box", "thick", "filled", "underline", "inset"], p=[0.45, 0.15, 0.15, 0.15, 0.1]))
     mark_px = round(font * float(rng.uniform(0.95, 1.3)))
     mark_radius, switch_px = int(rng.choice([0, 2, 4])), round(font * float(rng.uniform(1.1, 1.6)))

@@ -2,8 +2,10 @@
 
 Every method returns markup. `data-k` names the kind (one of `KINDS`), `data-l` the widget's name where it is
 not its own text, `data-v` its value, `data-on` and `data-off` the state of drawn controls, `data-r` says the
-part may be removed when it does not fit. Checkboxes, radio buttons, fields and selects come as real form
-controls or as drawn look-alikes; real ones get an invisible twin whose characters can be measured.
+part may be removed when it does not fit (see `browser`).
+
+Checkboxes, radio buttons, fields and selects come as real form controls or as drawn look-alikes; real fields and
+selects get an invisible twin whose characters can be measured.
 """
 
 from __future__ import annotations
@@ -88,9 +90,9 @@ class Widgets:
             return f'<div data-r style="height:6px;min-width:60px;background:var(--line)">{bar}</div>'
         if which == 2:
             return f'<span class="badge" data-r>{self.count(1, 99)}</span>'
-        return f'<div data-r class="avatar">{self.word_initials()}</div>'
+        return f'<div data-r class="avatar">{self.initials()}</div>'
 
-    def word_initials(self) -> str:
+    def initials(self) -> str:
         """Two capital letters, as on an avatar."""
         return "".join(chr(65 + self.count(0, 25)) for _ in range(2))
 
@@ -175,7 +177,7 @@ class Widgets:
         if which == "value":
             value = escape(self.labels.take("option", 12))
             return (
-                f'<div class="row spread pad-row" data-r data-k="list item" data-l="{escape(name)}" data-v="{value}">'
+                f'<div class="row spread" data-r data-k="list item" data-l="{escape(name)}" data-v="{value}">'
                 f'{words}<span class="muted">{value}</span></div>'
             )
         control = {
@@ -186,7 +188,7 @@ class Widgets:
             "field": lambda: self._half(self._field_box(name, self.labels.value() if self.chance(0.7) else "", "")),
             "dropdown": lambda: self._half(self._dropdown_box(name)),
         }[which]()
-        return f'<div class="row spread pad-row" data-r>{words}{control}</div>'
+        return f'<div class="row spread" data-r="whole">{words}{control}</div>'
 
     def switch_line(self) -> str:
         """A switch directly beside its name."""
@@ -194,7 +196,7 @@ class Widgets:
         parts = [self.switch(name), f"<span>{escape(name)}</span>"]
         if self.chance(0.3):
             parts.reverse()
-        return f'<div class="check" data-r>{"".join(parts)}</div>'
+        return f'<div class="check" data-r="whole">{"".join(parts)}</div>'
 
     def tabs(self, num: int) -> str:
         """A row of tabs, one of them selected."""
@@ -218,7 +220,7 @@ class Widgets:
             if two_lines:
                 words = f'<span class="col" style="gap:0">{words}<span class="muted">{self._few_words()}</span></span>'
             if pictured:
-                sign = f'<span class="avatar">{self.word_initials()}</span>' if avatars else self.icon()
+                sign = f'<span class="avatar">{self.initials()}</span>' if avatars else self.icon()
                 words = f'<span class="row">{sign}{words}</span>'
             note = f'<span class="muted">{escape(self._note(kind))}</span>' if noted and self.chance(0.7) else ""
             parts.append(

@@ -18,16 +18,21 @@ from regard.errors import MissingDependencyError
 WORD_LIST = Path("/usr/share/dict/words")
 HELD_OUT_SHARE = 0.1
 
-UI_WORDS = (
-    "Save Cancel OK Apply Close Open Delete Edit Copy Paste Cut Undo Redo Send Reply Forward Search Find Next Back "
-    "Previous Continue Submit Reset Login Logout Register Settings Options Preferences Account Profile Password "
-    "Username Email Name Address Phone City Country Language Theme Dark Light Sound Volume Brightness Network Wi-Fi "
-    "Bluetooth Privacy Security Notifications Updates About Help Home Menu File View Insert Format Tools Window New "
-    "Print Export Import Download Upload Share Like Follow Subscribe Buy Cart Checkout Pay Price Total Order Status "
-    "Date Time Today Yesterday Week Month Year Inbox Sent Drafts Spam Trash Archive Folder Documents Pictures Music "
-    "Videos Start Stop Pause Play Record Refresh Retry Yes No More Less Show Hide Enable Disable On Off Add Remove"
-).split()
-ACCENTED = "café naïve über schön Größe garçon señor piñata déjà crème brûlée façade Zürich Málaga São João Łódź".split()
+_UI_WORDS = """
+    Save Cancel OK Apply Close Open Delete Edit Copy Paste Cut Undo Redo Send Reply Forward Search Find Next Back
+    Previous Continue Submit Reset Login Logout Register Settings Options Preferences Account Profile Password
+    Username Email Name Address Phone City Country Language Theme Dark Light Sound Volume Brightness Network Wi-Fi
+    Bluetooth Privacy Security Notifications Updates About Help Home Menu File View Insert Format Tools Window New
+    Print Export Import Download Upload Share Like Follow Subscribe Buy Cart Checkout Pay Price Total Order Status
+    Date Time Today Yesterday Week Month Year Inbox Sent Drafts Spam Trash Archive Folder Documents Pictures Music
+    Videos Start Stop Pause Play Record Refresh Retry Yes No More Less Show Hide Enable Disable On Off Add Remove
+"""
+_ACCENTED = """
+    caf\u00e9 na\u00efve \u00fcber sch\u00f6n Gr\u00f6\u00dfe gar\u00e7on se\u00f1or pi\u00f1ata d\u00e9j\u00e0
+    cr\u00e8me br\u00fbl\u00e9e fa\u00e7ade Z\u00fcrich M\u00e1laga S\u00e3o Jo\u00e3o \u0141\u00f3d\u017a
+"""
+UI_WORDS = tuple(_UI_WORDS.split())
+ACCENTED = tuple(_ACCENTED.split())
 ALPHABET = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
 SYMBOLS = "!#$%&'()*+,-./:;<=>?@[]_{}|~\"^\\`"
 
@@ -62,8 +67,15 @@ def random_number(rng: np.random.Generator) -> str:
     pick = int(rng.integers(9))
     a, b, c = (int(v) for v in rng.integers(0, 60, 3))
     forms = (
-        str(n), f"{n / 100:.2f}", f"${n / 100:.2f}", f"{b % 24:02d}:{c:02d}", f"{1 + a % 28:02d}.{1 + b % 12:02d}.20{c:02d}",
-        f"{n % 101}%", f"v{a % 10}.{b % 20}.{c}", f"{n:05d}-{a:02d}", f"20{c:02d}-{1 + b % 12:02d}-{1 + a % 28:02d}",
+        str(n),
+        f"{n / 100:.2f}",
+        f"${n / 100:.2f}",
+        f"{b % 24:02d}:{c:02d}",
+        f"{1 + a % 28:02d}.{1 + b % 12:02d}.20{c:02d}",
+        f"{n % 101}%",
+        f"v{a % 10}.{b % 20}.{c}",
+        f"{n:05d}-{a:02d}",
+        f"20{c:02d}-{1 + b % 12:02d}-{1 + a % 28:02d}",
     )
     return forms[pick]
 
