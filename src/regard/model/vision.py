@@ -159,9 +159,9 @@ class VisionModel(nn.Module):
             raise ValueError(
                 f"{pixel_values_PC.shape[0]} patches were given, but the grids {list(grids)} describe others"
             )
-        rows_P, columns_P = block_order(grids, self.config.spatial_merge_size, pixel_values_PC.device)
+        rows_P, columns_P = patch_coordinates(grids, self.config.spatial_merge_size, pixel_values_PC.device)
         x_PH = self.patch_embed(pixel_values_PC)
-        x_PH = x_PH + self.resampled_positions(grids, rows_P, columns_P).to(x_PH.dtype)
+        x_PH = x_PH + self.resampled_positions(grids).to(x_PH.dtype)
         cos_PD, sin_PD = vision_cos_sin(rows_P, columns_P, self.config.head_dim)
         group_runs = equal_runs([h * w for t, h, w in grids for _ in range(t)])
 
@@ -173,49 +173,42 @@ class VisionModel(nn.Module):
                 deepstack.append(self.deepstack_merger_list[k](x_PH))
         return VisionFeatures(embeds=self.merger(x_PH), deepstack=tuple(deepstack))
 
-    def resampled_positions(self, grids: Sequence[Grid], rows_P: Tensor, columns_P: Tensor) -> Tensor:
-        """Learned 48x48 positions, bilinear with aligned corners: patch (0, 0) and the last patch hit the corners.
+    def resampled_positions(self, grids: Sequence[Grid]) -> Tensor:
+        """Learned 48x48 positions, bilinear with aligned corners: the grid's corners hit the table's corners.
 
         Shapes:  returns (P, H), float32 (the reference multiplies in float32 and casts once).
         """
         side = round(self.config.num_position_embeddings**0.5)
-        table = self.pos_embed.weight.float()
-        device = rows_P.device
-        y_P = torch.cat(
-            [
-                torch.linspace(0, side - 1, h, device=device)[_rows(rows_P, grids, i)]
-                for i, (_, h, _) in enumerate(grids)
-            ]
-        )
-        x_P = torch.cat(
-            [
-                torch.linspace(0, side - 1, w, device=device)[_rows(columns_P, grids, i)]
-                for i, (_, _, w) in enumerate(grids)
-            ]
-        )
-        y0, x0 = y_P.floor().long(), x_P.floor().long()
-        y1, x1 = (y0 + 1).clamp(max=side - 1), (x0 + 1).clamp(max=side - 1)
-        dy, dx = (y_P - y0)[:, None], (x_P - x0)[:, None]
-        top = table[y0 * side + x0] * (1 - dx) + table[y0 * side + x1] * dx
-        bottom = table[y1 * side + x0] * (1 - dx) + table[y1 * side + x1] * dx
-        return top * (1 - dy) + bottom * dy
+        table_SSH = self.pos_embed.weight.float().view(side, side, -1)
+        planes = []
+        for t, h, w in grids:
+            y = torch.linspace(0, side - 1, h, device=table_SSH.device)[:, None, None]
+            x = torch.linspace(0, side - 1, w, device=table_SSH.device)[None, :, None]
+            y0, x0 = y.floor().long(), x.floor().long()
+            y1, x1 = (y0 + 1).clamp(max=side - 1), (x0 + 1).clamp(max=side - 1)
+            dy, dx = y - y0, x - x0
+            y0, y1, x0, x1 = y0[..., 0], y1[..., 0], x0[..., 0], x1[..., 0]
+            top = table_SSH[y0, x0] * (1 - dx) + table_SSH[y0, x1] * dx
+            bottom = table_SSH[y1, x0] * (1 - dx) + table_SSH[y1, x1] * dx
+            plane_hwH = top * (1 - dy) + bottom * dy
+            planes.append(in_block_order(plane_hwH, self.config.spatial_merge_size).repeat(t, 1))
+        return torch.cat(planes)
 
 
-def _rows(values_P: Tensor, grids: Sequence[Grid], item: int) -> Tensor:
-    start = sum(t * h * w for t, h, w in grids[:item])
-    t, h, w = grids[item]
-    return values_P[start : start + t * h * w]
+def in_block_order(plane: Tensor, merge: int) -> Tensor:
+    """Flatten a grid block by block. Shapes: (h, w, ...) to (h * w, ...)."""
+    h, w, *rest = plane.shape
+    return plane.view(h // merge, merge, w // merge, merge, *rest).transpose(1, 2).reshape(h * w, *rest)
 
 
-def block_order(grids: Sequence[Grid], merge: int, device: torch.device) -> tuple[Tensor, Tensor]:
+def patch_coordinates(grids: Sequence[Grid], merge: int, device: torch.device) -> tuple[Tensor, Tensor]:
     """Row and column of every patch in the order of the module docstring. Shapes: two (P,) int64."""
     rows, columns = [], []
     for t, h, w in grids:
-        row_hw = torch.arange(h, device=device)[:, None].expand(h, w)
-        column_hw = torch.arange(w, device=device)[None, :].expand(h, w)
-        for out, plane in ((rows, row_hw), (columns, column_hw)):
-            blocks = plane.reshape(h // merge, merge, w // merge, merge).transpose(1, 2)
-            out.append(blocks.flatten().repeat(t))
+        row_hw = torch.arange(h, device=device)[:, None].repeat(1, w)
+        column_hw = torch.arange(w, device=device)[None, :].repeat(h, 1)
+        rows.append(in_block_order(row_hw, merge).repeat(t))
+        columns.append(in_block_order(column_hw, merge).repeat(t))
     return torch.cat(rows), torch.cat(columns)
 
 
