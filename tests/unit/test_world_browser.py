@@ -75,6 +75,13 @@ def test_removable_parts_that_do_not_fit_are_removed(browser):
 
 
 @needs_chromium
+def test_a_row_is_removed_as_a_whole_when_its_control_does_not_fit(browser):
+    row = '<div data-r="whole" style="display:flex">{} <button data-r data-k="button" style="{}">Go</button></div>'
+    screen = render(browser, row.format("Kept", "width:50px") + row.format("Removed", "min-width:900px"))
+    assert screen.text == "KeptGo"
+
+
+@needs_chromium
 def test_states_are_read_from_the_form_controls(browser):
     html = (
         '<label data-k="checkbox"><input type="checkbox" checked>Sync</label>'

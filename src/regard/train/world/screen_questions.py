@@ -142,7 +142,7 @@ def ask(
     truth |= {key: target[key] for key in ("kind", "label", "box") if key in target}
     truth["answer"] = answer.replace("\u0001", "").replace("\u0002", "")
     messages = (Message("user", (ImagePart(image), Text(question))), Message("assistant", (Text(answer),)))
-    return Sample(task="screen", messages=messages, truth=truth, dense=dense)
+    return Sample(task="screens", messages=messages, truth=truth, dense=dense)
 
 
 def box_answer(label: str, box: Sequence[float], size: tuple[int, int]) -> str:
