@@ -188,7 +188,7 @@ def test_what_is_no_picture_is_named(tmp_path: Path) -> None:
 @pytest.mark.parametrize("format_name", ["PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF"])
 def test_a_truncated_picture_is_one_sentence(format_name: str) -> None:
     whole = encoded(Image.fromarray(gradient(64, 64)), format_name)
-    with pytest.raises(InputError, match=r"^the \d+ bytes given (is damaged|has a damaged)"):
+    with pytest.raises(InputError, match=r"^the input of \d+ bytes (is damaged|has a damaged)"):
         load_image(whole[: len(whole) // 2])
 
 

@@ -25,7 +25,8 @@ from PIL import ExifTags, Image, ImageOps
 
 from regard.errors import InputError
 from regard.model.config import VisionConfig
-from regard.processing.fetch import NETWORK, Network, describe_bytes, read_bytes, source_name
+from regard.processing.download import NETWORK, Network
+from regard.processing.fetch import describe_bytes, read_bytes, source_name
 from regard.processing.limits import DEFAULT_LIMITS, MediaLimits
 
 ResizeBackend = Literal["torch", "pillow"]

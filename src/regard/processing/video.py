@@ -22,7 +22,8 @@ import numpy as np
 
 from regard.errors import InputError
 from regard.messages import Video
-from regard.processing.fetch import NETWORK, Network, local_path, read_bytes, source_name
+from regard.processing.download import NETWORK, Network
+from regard.processing.fetch import local_path, read_bytes, source_name
 from regard.processing.frames import (
     Timeline,
     VideoSettings,

@@ -1,0 +1,130 @@
+"""The pages of a PDF as pictures, one at a time.
+
+    for number, page in load_pages(Document("report.pdf", pages="1-3,7", dpi=144)):
+        ...                                         # number is 1-based, page an RGB picture
+
+A page is rendered on white with its annotations and form fields, its crop box and rotation applied. The file
+is opened lazily and a page is freed before the next one is rendered, so memory does not grow with the number
+of pages. PDFium must not be entered by two threads at once; a lock around each call sees to it.
+
+It does not read the text layer and does not open encrypted files: there is no way to give a password.
+"""
+
+from __future__ import annotations
+
+import re
+import threading
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from regard.errors import InputError, MissingDependencyError
+from regard.messages import Document
+from regard.processing.download import NETWORK, Network
+from regard.processing.fetch import describe_bytes, local_path, read_bytes, source_name
+from regard.processing.limits import DEFAULT_LIMITS, MediaLimits
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+POINTS_PER_INCH = 72
+MAX_DPI = 1200
+_RANGE = re.compile(r"(\d+)(?:\s*(-)\s*(\d+)?)?")
+_PDFIUM = threading.Lock()  # the library's state is the process's, so its lock is too
+
+
+def parse_pages(pages: str | None, num_pages: int) -> list[int]:
+    """Turn "1-3,7" or "5-" into page numbers (1-based), in the order written; None means all.
+
+    Errors: InputError when it is no list of pages or a page is not in the document.
+    """
+    if pages is None:
+        return list(range(1, num_pages + 1))
+    numbers: list[int] = []
+    for piece in pages.split(","):
+        found = _RANGE.fullmatch(piece.strip())
+        if found is None:
+            raise InputError(f"{pages!r} is no list of pages; write numbers and ranges such as 1-3,7")
+        first = int(found[1])
+        last = first if found[2] is None else int(found[3] or num_pages)
+        if not 1 <= first <= last <= num_pages:
+            raise InputError(
+                f"pages {piece.strip()!r} are not in the document, which has {num_pages}; choose from them"
+            )
+        numbers += range(first, last + 1)
+    return numbers
+
+
+def load_pages(
+    document: Document, *, limits: MediaLimits = DEFAULT_LIMITS, network: Network = NETWORK
+) -> Iterator[tuple[int, Image.Image]]:
+    """Render the chosen pages, yielding (page number, RGB picture).
+
+    Errors: InputError for a file that is missing, damaged, encrypted or no PDF, for pages that are not there
+    or too large at this dpi; MissingDependencyError when pypdfium2 is not installed.
+    """
+    try:
+        import pypdfium2
+    except ImportError:
+        raise MissingDependencyError(
+            "reading PDF needs pypdfium2, which is not installed; run: pip install 'regard[pdf]'"
+        ) from None
+    name = source_name(document.source)
+    if not 1 <= document.dpi <= MAX_DPI:
+        raise InputError(f"dpi is {document.dpi}; it must be from 1 to {MAX_DPI}")
+    path = local_path(document.source, limits=limits)
+    source: Any = str(path) if path is not None else read_bytes(document.source, limits=limits, network=network)
+    with _PDFIUM:
+        try:
+            pdf = pypdfium2.PdfDocument(source)
+            pdf.init_forms()
+            num_pages = len(pdf)
+        except pypdfium2.PdfiumError as error:
+            raise _unreadable(error, name, source) from None
+    try:
+        for number in parse_pages(document.pages, num_pages):
+            with _PDFIUM:
+                try:
+                    picture = _render(pdf, number, document.dpi, name, limits)
+                except pypdfium2.PdfiumError as error:
+                    raise InputError(f"page {number} of {name} is damaged ({error}); leave it out") from None
+            yield number, picture
+            del picture
+    finally:
+        with _PDFIUM:
+            pdf.close()
+
+
+def _unreadable(error: Exception, name: str, source: Any) -> InputError:
+    text = str(error)
+    if "password" in text.lower() or "security" in text.lower():
+        return InputError(f"{name} is encrypted; save it without a password first")
+    if isinstance(source, str):
+        with open(source, "rb") as file:
+            head = file.read(512)
+    else:
+        head = source[:512]
+    if b"%PDF" in head:
+        return InputError(f"{name} is damaged or cut short ({text.rstrip('.')}); save or download it again")
+    return InputError(f"{name} is {describe_bytes(head)}, not a PDF; give a PDF")
+
+
+def _render(pdf: Any, number: int, dpi: int, name: str, limits: MediaLimits) -> Image.Image:
+    page = pdf[number - 1]
+    try:
+        scale = dpi / POINTS_PER_INCH
+        width, height = (round(side * scale) for side in page.get_size())
+        if width < 1 or height < 1:
+            raise InputError(f"page {number} of {name} is {width}x{height} pixels at {dpi} dpi; it shows nothing")
+        if width * height > limits.max_image_pixels:
+            fitting = max(1, int(dpi * (limits.max_image_pixels / (width * height)) ** 0.5))
+            raise InputError(
+                f"page {number} of {name} is {width}x{height} pixels at {dpi} dpi, "
+                f"the limit is {limits.max_image_pixels / 1e6:.1f} Mpx; use at most {fitting} dpi"
+            )
+        bitmap = page.render(scale=scale, may_draw_forms=True)
+        try:
+            return bitmap.to_pil().convert("RGB")  # a copy, the bitmap is freed
+        finally:
+            bitmap.close()
+    finally:
+        page.close()
