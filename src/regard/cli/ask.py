@@ -137,7 +137,7 @@ def media_parts(files: Sequence[str], options: dict[str, Any]) -> tuple[Part, ..
         if not any(option in _ACCEPTS[type(part)] for part in parts):
             kinds = [kind.__name__.lower() for kind, accepted in _ACCEPTS.items() if option in accepted]
             flag = "--" + option.replace("_", "-")
-            raise InputError(f"{flag} is for a {' or '.join(kinds)}, and none was given; leave it out")
+            raise InputError(f"{flag} needs an input that is of the kind {' or '.join(kinds)}, and none was given")
     return tuple(
         replace(part, **{name: value for name, value in options.items() if name in _ACCEPTS[type(part)]})
         for part in parts

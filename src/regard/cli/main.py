@@ -22,6 +22,7 @@ from regard.cli.ask import ask
 from regard.cli.chat import chat
 from regard.cli.doctor import doctor
 from regard.cli.models import models
+from regard.cli.train import train
 from regard.errors import RegardError
 
 EXIT_FAILED, EXIT_BAD_INPUT, EXIT_INTERRUPTED = 1, 2, 130
@@ -41,6 +42,7 @@ app.command()(ask)
 app.command()(chat)
 app.command()(models)
 app.command()(doctor)
+app.command()(train)
 
 
 def main() -> None:

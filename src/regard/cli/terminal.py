@@ -109,7 +109,11 @@ def media_table(reports: tuple[MediaReport, ...]) -> Table:
     """What the model really saw, one row per input."""
     from rich.table import Table
 
-    table = Table("input", "given", "seen as", "visual tokens", "frames", "times", title="what the model saw")
+    table = Table(title="what the model saw")
+    table.add_column("input", overflow="fold")
+    for heading in ("given", "seen as", "visual tokens", "frames"):
+        table.add_column(heading, no_wrap=True, justify="right")
+    table.add_column("times", overflow="fold")
     for report in reports:
         name = report.name if report.page is None else f"{report.name}, page {report.page}"
         times = ""
@@ -119,8 +123,8 @@ def media_table(reports: tuple[MediaReport, ...]) -> Table:
             times += f", decoded in {report.decode_s:.2f} s" if report.decode_s is not None else ""
         table.add_row(
             name,
-            f"{report.width} x {report.height}",
-            f"{report.resized_width} x {report.resized_height}",
+            f"{report.width}x{report.height}",
+            f"{report.resized_width}x{report.resized_height}",
             str(report.num_visual_tokens),
             str(report.num_frames) if report.kind == "video" else "",
             times,
