@@ -33,7 +33,8 @@ from regard.generate import generate
 from regard.inputs import ModelInputs
 from regard.model.qwen3_vl import Qwen3VL
 from regard.processing.coordinates import find_boxes_and_points
-from regard.processing.processor import Processor
+from regard.processing.image import ResizeBackend
+from regard.processing.processor import Processor, VideoDialect
 from regard.processing.reply_parser import ReplyParser, parse_reply
 from regard.processing.tokenizer import IncrementalDecoder
 from regard.reply import Event, FinishReason, Reply, Usage
@@ -78,8 +79,8 @@ class LLM:
         *,
         device: str = "auto",
         dtype: str = "auto",
-        video_dialect: str = "authors",
-        resize_backend: str = "torch",
+        video_dialect: VideoDialect = "authors",
+        resize_backend: ResizeBackend = "torch",
         offline: bool = False,
         on_progress: Callable[[int, int], None] | None = None,
     ) -> LLM:

@@ -161,7 +161,7 @@ def draw_reply(reply: Reply, parts: Sequence[Part], path: Path) -> list[Path]:
     """
     from regard.draw import draw
 
-    pointed_at = sorted({mark.image for mark in (*reply.boxes, *reply.points)})
+    pointed_at = {box.image for box in reply.boxes} | {point.image for point in reply.points}
     if not pointed_at:
         raise RegardError(
             f"the answer points at nothing, so {path} was not written; "

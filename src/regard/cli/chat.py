@@ -48,7 +48,7 @@ def chat(
     from regard.cli.terminal import load_llm
 
     sampling = {"max_tokens": max_tokens, "temperature": temperature, "seed": seed}
-    options = {name: value for name, value in sampling.items() if value is not None}
+    options: dict[str, Any] = {name: value for name, value in sampling.items() if value is not None}
     llm = load_llm(model, device=device, dtype=dtype)
     llm.sampling_params(preset, **options)  # a wrong option is told now, not after the first question
     session = Session(llm, system, {"preset": preset, **options}, thinking=thinking, as_json=as_json)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from regard.messages import Message, Text
 
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from regard.llm import LLM
+    from regard.processing.processor import VideoDialect
     from regard.reply import Event, MediaReport, Reply
 
 _CONTROLS = dict.fromkeys([*range(0x20), *range(0x7F, 0xA0)])
@@ -52,7 +53,8 @@ def load_llm(name: str, *, device: str, dtype: str, video_dialect: str = "author
 
         from regard.llm import LLM
 
-        return LLM.load(name, device=device, dtype=dtype, video_dialect=video_dialect, on_progress=on_progress)
+        dialect = cast("VideoDialect", video_dialect)  # Processor refuses any other word in a sentence
+        return LLM.load(name, device=device, dtype=dtype, video_dialect=dialect, on_progress=on_progress)
 
 
 @contextmanager
