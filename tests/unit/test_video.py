@@ -58,7 +58,9 @@ def test_the_frames_used_are_the_right_ones_in_every_container(folder: Path, suf
 def test_transport_streams_and_frames_without_b_frames_work_too(folder: Path) -> None:
     stream = write_clip(folder / "clip.ts", constant_times(60), codec="libx264")
     plain = write_clip(folder / "plain.mp4", constant_times(60), num_b_frames=0)
-    for path in (stream, plain):
+    jumpy = write_clip(folder / "jumpy.avi", constant_times(60), num_b_frames=0)
+    old = write_clip(folder / "h264.avi", constant_times(60), codec="libx264")
+    for path in (stream, plain, jumpy, old):
         sampled = load_video(Video(path, start=0.8, end=2))
         assert numbers(sampled) == list(sampled.frame_indices)
         assert sampled.frame_times_s[0] == 0.8

@@ -2,7 +2,7 @@
 
 Counting: an MP4, MOV or AVI header that states the number of frames and a rate that its own samples confirm
 is believed (constant rate). Anything else (variable rate, Matroska, WebM, GIF, MPEG-TS) is demuxed once: the
-packets' times and key frames are noted, 9 bytes a frame, no picture is decoded.
+packets' times and key frames are noted, 8 bytes a frame, no picture is decoded.
 
 Decoding: the wanted frames are taken in order of time. Before each, the reader jumps to the last key frame in
 front of it when that lies ahead of where the reader already is, else it decodes on. A jump that lands behind
@@ -21,6 +21,7 @@ refused (`_DEMUXERS`).
 from __future__ import annotations
 
 import io
+from array import array
 from collections import deque
 from collections.abc import Iterator, Sequence
 from fractions import Fraction
@@ -67,7 +68,13 @@ class VideoFile:
         self._av = av
         self._source, self._name, self._limits = source, name, limits
         self._container: InputContainer
+        self._stream: VideoStream
         self._open()
+        self._tick_s = float(self._stream.time_base or Fraction(1, 90_000))
+        self._formats = set(self._container.format.name.split(","))
+        self._in_order = "avi" in self._formats
+        self._times: npt.NDArray[np.int64] | None = None  # of all frames, sorted, in ticks; None: constant rate
+        self._keys: npt.NDArray[np.int64] = np.empty(0, np.int64)
 
     def __enter__(self) -> VideoFile:
         return self
@@ -90,7 +97,7 @@ class VideoFile:
         if not pictures or pictures[0].codec_context is None:
             self._container.close()
             raise InputError(f"{self._name} holds no video that can be decoded; give a clip with pictures")
-        self._stream: VideoStream = pictures[0]
+        self._stream = pictures[0]
         context = self._stream.codec_context
         if context.width * context.height > self._limits.max_image_pixels:
             self._container.close()
@@ -100,11 +107,6 @@ class VideoFile:
             )
         context.options = {"max_pixels": str(self._limits.max_image_pixels)}  # a stream may grow on the way
         context.thread_type = "AUTO"
-        self._tick_s = float(self._stream.time_base or Fraction(1, 90_000))
-        self._formats = set(self._container.format.name.split(","))
-        self._in_order = "avi" in self._formats
-        self._times: npt.NDArray[np.int64] | None = None  # of all frames, sorted, in ticks; None: constant rate
-        self._keys: npt.NDArray[np.int64] = np.empty(0, np.int64)
 
     def _unreadable(self, error: Exception) -> InputError:
         if isinstance(self._source, bytes):
@@ -128,7 +130,7 @@ class VideoFile:
         return self._count_packets()
 
     def _count_packets(self) -> Timeline:
-        times, keys = [], []
+        times, keys = array("q"), array("q")
         try:
             for packet in self._rewound().demux(self._stream):
                 time = packet.dts if self._in_order or packet.pts is None else packet.pts
@@ -147,8 +149,8 @@ class VideoFile:
             raise InputError(
                 f"{self._name} is cut short: {len(times)} of {promised} frames are there; download it again"
             )
-        self._times = np.unique(np.array(times, np.int64))
-        self._keys = np.unique(np.array(keys, np.int64))
+        self._times = np.unique(np.frombuffer(times, np.int64))
+        self._keys = np.unique(np.frombuffer(keys, np.int64)) if keys else self._keys
         self._rewound()
         return self._measured(self._times)
 
@@ -166,10 +168,8 @@ class VideoFile:
 
     def _rewound(self) -> InputContainer:
         """A container at its beginning: reopened, which every format can do."""
-        times, keys = self._times, self._keys
         self._container.close()
         self._open()
-        self._times, self._keys = times, keys
         return self._container
 
     def decode(self, indices: Sequence[int], timeline: Timeline) -> Iterator[tuple[int, Pixels]]:
@@ -178,19 +178,28 @@ class VideoFile:
         Shapes: frames (H, W, 3) uint8, transparency laid on white.
         Errors: NotConstantError when the header's frame rate was believed and is wrong.
         """
-        half = 0.5 / timeline.fps / self._tick_s
+        believed = self._times is None
+        early = 0.5 / timeline.fps / self._tick_s if believed else 0.0
+        late = early if believed else _LOST_S / self._tick_s
         reader = _Reader(self)
         for index in indices:
             time = self._tick(index, timeline)
-            found = reader.frame_at(time - half if self._times is None else time)
-            if found is None or found[0] > time + (half if self._times is None else _LOST_S / self._tick_s):
-                if self._times is None:
-                    raise NotConstantError
+            found = reader.frame_at(time - early)
+            if found is not None and found[0] <= time + late:
+                yield index, self._pixels(found[1])
+            elif believed:
+                raise NotConstantError
+            else:
                 raise InputError(
                     f"{self._name} is damaged: its frame {index} at {timeline.time_s(index):.2f} s cannot be decoded; "
                     "choose another stretch or save it again"
                 )
-            yield index, upright_rgb(found[1])
+
+    def _pixels(self, frame: VideoFrame) -> Pixels:
+        try:
+            return upright_rgb(frame)
+        except (self._av.FFmpegError, ValueError) as error:
+            raise InputError(f"{self._name} has pictures that cannot be shown ({error}); save it again") from None
 
     def _tick(self, index: int, timeline: Timeline) -> float:
         if self._times is not None:
