@@ -18,6 +18,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from regard.kernels.attention import attention
 from regard.model.cache import KVCache
 from regard.model.config import TextConfig
 from regard.model.moe import SparseMLP
@@ -63,7 +64,7 @@ class Attention(nn.Module):
         v_BKTD = self.v_proj(x_BTH).view(heads).transpose(1, 2)
         if cache is not None:
             k_BKTD, v_BKTD = cache.extend(self.layer, k_BKTD, v_BKTD)
-        out_BNTD = F.scaled_dot_product_attention(q_BNTD, k_BKTD, v_BKTD, is_causal=num_tokens > 1, enable_gqa=True)
+        out_BNTD = attention(q_BNTD, k_BKTD, v_BKTD, is_causal=num_tokens > 1)
         return self.o_proj(out_BNTD.transpose(1, 2).reshape(batch, num_tokens, -1))
 
 

@@ -28,6 +28,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from regard.kernels.attention import attention
 from regard.model.config import VISION_NORM_EPS, VisionConfig
 from regard.model.rope import rotate, vision_cos_sin
 
@@ -79,7 +80,7 @@ class VisionAttention(nn.Module):
                 t[start:end].view(count, length, self.num_heads, self.head_dim).transpose(1, 2)
                 for t in (q_PND, k_PND, v_PND)
             )
-            out_GNLD = F.scaled_dot_product_attention(q, k, v)
+            out_GNLD = attention(q, k, v)
             outputs.append(out_GNLD.transpose(1, 2).reshape(end - start, -1))
             start = end
         return self.proj(torch.cat(outputs))

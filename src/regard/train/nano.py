@@ -109,16 +109,16 @@ def stages(screen_bank: ScreenBank) -> tuple[Stage, ...]:
     scene = partial(scenes.make, held_out=False)
     screen = partial(screen_turns, bank=screen_bank)
     spell = Stage("spell", 1000, 1.5e-3, (TaskShare("lines", 64, plain_line),), is_dense_only=True)
-    look = Stage("look", 2500, 1.5e-3, (TaskShare("lines", 64, easy_line),), is_dense_only=True)
+    look = Stage("look", 1200, 1.5e-3, (TaskShare("lines", 64, easy_line),), is_dense_only=True)
     look2 = Stage(
         "look2",
-        900,
+        400,
         1.2e-3,
         is_dense_only=True,
         shares=(
-            TaskShare("lines", 32, hard_line),
-            TaskShare("scenes", 8, scene, weight=0.3),
-            TaskShare("screens", 8, partial(screen, max_turns=1)),
+            TaskShare("lines", 40, hard_line),
+            TaskShare("scenes", 4, scene, weight=0.5),
+            TaskShare("screens", 6, partial(screen, max_turns=1)),
         ),
     )
     talk_stage = Stage(
@@ -129,10 +129,10 @@ def stages(screen_bank: ScreenBank) -> tuple[Stage, ...]:
         tower_lr_factor=0.4,
         final_lr_factor=0.03,
         shares=(
-            TaskShare("lines", 24, partial(lines.make, held_out=False)),
-            TaskShare("screens", 6, partial(screen, max_turns=5)),
-            TaskShare("scenes", 12, partial(scene, max_turns=5)),
-            TaskShare("clips", 3, partial(clips.make, held_out=False, max_turns=4)),
+            TaskShare("lines", 40, partial(lines.make, held_out=False)),
+            TaskShare("screens", 4, partial(screen, max_turns=5)),
+            TaskShare("scenes", 6, partial(scene, max_turns=5)),
+            TaskShare("clips", 2, partial(clips.make, held_out=False, max_turns=4)),
             TaskShare("talk", 16, partial(talk.make, held_out=False), weight=0.5),
         ),
     )

@@ -1,0 +1,38 @@
+"""Attention: PyTorch's fused kernel, or plain matrix products where those are faster.
+
+    fused   scaled_dot_product_attention: never holds the (T, S) matrix; every inference, every GPU
+    plain   training on a CPU with up to PLAIN_MAX_TOKENS tokens: the fused kernel's backward pass runs at float32
+            speed and took 2 to 7 times as long as bfloat16 matrix products (40 to 360 tokens, one core with AMX)
+
+Shape letters: B batch, N query heads, K key/value heads (N a multiple of K), T queries, S keys, D head_dim.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+PLAIN_MAX_TOKENS = 1024
+
+
+def attention(q_BNTD: Tensor, k_BKSD: Tensor, v_BKSD: Tensor, *, is_causal: bool = False) -> Tensor:
+    """Softmax attention, scaled by D ** -0.5; `is_causal` needs T = S. Returns (B, N, T, D)."""
+    is_training = q_BNTD.requires_grad and torch.is_grad_enabled()
+    if is_training and q_BNTD.device.type == "cpu" and k_BKSD.shape[2] <= PLAIN_MAX_TOKENS:
+        return plain_attention(q_BNTD, k_BKSD, v_BKSD, is_causal=is_causal)
+    return F.scaled_dot_product_attention(q_BNTD, k_BKSD, v_BKSD, is_causal=is_causal, enable_gqa=True)
+
+
+def plain_attention(q_BNTD: Tensor, k_BKSD: Tensor, v_BKSD: Tensor, *, is_causal: bool = False) -> Tensor:
+    """The same by two matrix products; the heads that share a key head are stacked instead of copying keys."""
+    batch, num_heads, num_queries, head_dim = q_BNTD.shape
+    num_key_heads, num_keys = k_BKSD.shape[1:3]
+    stacked = (batch, num_key_heads, num_heads // num_key_heads * num_queries, head_dim)
+    q = (q_BNTD * head_dim**-0.5).reshape(stacked)
+    scores = (q @ k_BKSD.transpose(-1, -2)).view(batch, num_heads, num_queries, num_keys)
+    if is_causal:
+        is_later = torch.ones(num_queries, num_keys, dtype=torch.bool, device=q.device).triu(1)
+        scores = scores.masked_fill(is_later, float("-inf"))
+    weights = scores.softmax(dim=-1).to(v_BKSD.dtype).view(*stacked[:3], num_keys)
+    return (weights @ v_BKSD).view(batch, num_heads, num_queries, head_dim)
