@@ -21,38 +21,25 @@ It does not run the model, cache pictures between requests, or read replies.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
-from hashlib import blake2b
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
-import PIL.Image
 
 from regard.errors import CapacityError, CheckpointError, ConfigError, InputError
 from regard.inputs import ModelInputs, VisionItem
-from regard.messages import Document, Image, Message, Text, Video
+from regard.messages import Image, Message, Text, Video
 from regard.model.config import ModelConfig
 from regard.processing.chat_template import ChatTemplate
-from regard.processing.fetch import source_name
-from regard.processing.frames import VideoSettings
-from regard.processing.image import (
-    Pixels,
-    ResizeBackend,
-    load_image,
-    patchify,
-    pixel_bounds,
-    resize,
-    smart_resize,
-)
+from regard.processing.image import ResizeBackend
 from regard.processing.limits import DEFAULT_LIMITS, MediaLimits
-from regard.processing.media_settings import ImageSettings, Normalization, read_image_settings, read_video_settings
+from regard.processing.media import MediaReader, SeenMedia
 from regard.processing.positions import mrope_positions
 from regard.processing.side_files import read_json_object
 from regard.processing.tokenizer import Tokenizer
-from regard.reply import MediaReport
 
 VideoDialect = Literal["authors", "transformers"]
 
@@ -60,20 +47,6 @@ IMAGE_PAD, VIDEO_PAD = "<|image_pad|>", "<|video_pad|>"
 VISION_START, VISION_END = "<|vision_start|>", "<|vision_end|>"
 _BARE = re.compile(f"{re.escape(IMAGE_PAD)}|{re.escape(VIDEO_PAD)}")
 _WRAPPED = re.compile(f"{re.escape(VISION_START + VIDEO_PAD + VISION_END)}|{_BARE.pattern}")
-
-
-@dataclass(frozen=True)
-class _Seen:
-    """One picture or clip after resizing. `timestamps_s` has one time per temporal group of a clip."""
-
-    pixel_values: npt.NDArray[np.float32]
-    grid_thw: tuple[int, int, int]
-    content_hash: str
-    report: MediaReport
-
-    @property
-    def is_video(self) -> bool:
-        return self.report.kind == "video"
 
 
 class Processor:
@@ -84,25 +57,19 @@ class Processor:
         config: ModelConfig,
         tokenizer: Tokenizer,
         template: ChatTemplate,
+        media: MediaReader,
         *,
-        image_settings: ImageSettings,
-        video_settings: VideoSettings,
-        video_normalization: Normalization,
         generation_config: Mapping[str, Any],
         video_dialect: VideoDialect = "authors",
-        limits: MediaLimits = DEFAULT_LIMITS,
     ) -> None:
         if video_dialect not in ("authors", "transformers"):
             raise ConfigError(f"video_dialect is {video_dialect!r}; it must be 'authors' or 'transformers'")
         self.config = config
         self.tokenizer = tokenizer
         self.template = template
-        self.image_settings = image_settings
-        self.video_settings = video_settings
-        self.video_normalization = video_normalization
+        self.media = media
         self.generation_config = dict(generation_config)
         self.video_dialect = video_dialect
-        self.limits = limits
         self.starts_in_thinking = template.opens_thinking
 
     @classmethod
@@ -115,8 +82,6 @@ class Processor:
         limits: MediaLimits = DEFAULT_LIMITS,
     ) -> Processor:
         """Read a model folder's side files. Errors: CheckpointError naming the file that is missing or wrong."""
-        if resize_backend not in ("torch", "pillow"):
-            raise ConfigError(f"resize_backend is {resize_backend!r}; it must be 'torch' or 'pillow'")
         raw_config = read_json_object(folder / "config.json")
         if not raw_config:
             raise CheckpointError(f"{folder} has no config.json, so it is not a model folder; check the path")
@@ -128,17 +93,13 @@ class Processor:
                     f"{folder}: config.json gives {token} the id {expected}, but the tokenizer has "
                     f"{tokenizer.token_id(token)}; the files do not belong together"
                 )
-        video_settings, video_normalization = read_video_settings(folder, config.vision, resize_backend)
         return cls(
             config,
             tokenizer,
             ChatTemplate.from_folder(folder),
-            image_settings=read_image_settings(folder, config.vision),
-            video_settings=video_settings,
-            video_normalization=video_normalization,
+            MediaReader.from_folder(folder, config.vision, resize_backend=resize_backend, limits=limits),
             generation_config=read_json_object(folder / "generation_config.json"),
             video_dialect=video_dialect,
-            limits=limits,
         )
 
     def __call__(
@@ -163,10 +124,11 @@ class Processor:
         self._check_length(len(input_ids), seen)
         grids = [item.grid_thw for item in seen]
         position_ids, rope_delta = mrope_positions(input_ids, grids, self.config)
-        first_pads = np.cumsum([0] + [item.grid_thw[0] if item.is_video else 1 for item in seen])
+        num_pads = [item.grid_thw[0] for item in seen]  # before repeating: one for a picture, one for each group
+        first_pads = np.cumsum(num_pads) - num_pads
         items = tuple(
             VisionItem(item.pixel_values, item.grid_thw, item.is_video, item.content_hash, int(offsets[first]))
-            for item, first in zip(seen, first_pads, strict=False)
+            for item, first in zip(seen, first_pads, strict=True)
         )
         return ModelInputs(
             input_ids=input_ids,
@@ -177,9 +139,9 @@ class Processor:
             media=tuple(item.report for item in seen),
         )
 
-    def _look(self, messages: Sequence[Message]) -> tuple[list[Message], list[_Seen]]:
+    def _look(self, messages: Sequence[Message]) -> tuple[list[Message], list[SeenMedia]]:
         """Decode all media in order; a document's part becomes one picture part for each page."""
-        seen: list[_Seen] = []
+        seen: list[SeenMedia] = []
         looked: list[Message] = []
         for message in messages:
             parts: list[Text | Image | Video] = []
@@ -188,90 +150,14 @@ class Processor:
                     _refuse_pads(part.text)
                     parts.append(part)
                     continue
-                for item in self._see(part):
+                for item in self.media.read(part):
                     seen.append(item)
                     parts.append(Video(part.source) if item.is_video else Image(part.source))
                     self._check_length(sum(one.report.num_visual_tokens for one in seen), seen)
             looked.append(replace(message, parts=tuple(parts)))
         return looked, seen
 
-    def _see(self, part: Image | Video | Document) -> Iterator[_Seen]:
-        match part:
-            case Image():
-                picture = load_image(part.source, limits=self.limits)
-                yield self._see_picture(picture, source_name(part.source), part.min_pixels, part.max_pixels)
-            case Document():
-                from regard.processing.pdf import load_pages  # pypdfium2 is optional
-
-                for page, picture in load_pages(part, limits=self.limits):
-                    yield self._see_picture(
-                        picture, source_name(part.source), part.min_pixels, part.max_pixels, page=page
-                    )
-            case Video():
-                yield self._see_video(part)
-
-    def _see_picture(
-        self,
-        picture: PIL.Image.Image,
-        name: str,
-        min_pixels: int | None,
-        max_pixels: int | None,
-        page: int | None = None,
-    ) -> _Seen:
-        settings, vision = self.image_settings, self.config.vision
-        low, high = pixel_bounds(
-            min_pixels, max_pixels, default_min=settings.min_pixels, default_max=settings.max_pixels
-        )
-        factor = vision.patch_size * vision.spatial_merge_size
-        height, width = smart_resize(picture.height, picture.width, factor=factor, min_pixels=low, max_pixels=high)
-        pixels = resize(picture, height, width, backend=self.video_settings.resize_backend)
-        return self._cut(
-            pixels[None],
-            MediaReport(
-                kind="image" if page is None else "page",
-                name=name,
-                width=picture.width,
-                height=picture.height,
-                resized_width=width,
-                resized_height=height,
-                num_visual_tokens=height * width // factor**2,
-                page=page,
-            ),
-        )
-
-    def _see_video(self, video: Video) -> _Seen:
-        from regard.processing.video import load_video  # PyAV is optional
-
-        sampled = load_video(video, settings=self.video_settings, limits=self.limits)
-        _, height, width, _ = sampled.frames.shape
-        num_patches = len(sampled.timestamps_s) * height * width // self.config.vision.patch_size**2
-        return self._cut(
-            sampled.frames,
-            MediaReport(
-                kind="video",
-                name=sampled.name,
-                width=sampled.width,
-                height=sampled.height,
-                resized_width=width,
-                resized_height=height,
-                num_visual_tokens=num_patches // self.config.vision.spatial_merge_size**2,
-                num_frames=len(sampled.frames),
-                frame_times_s=sampled.frame_times_s,
-                timestamps_s=sampled.timestamps_s,
-                duration_s=sampled.duration_s,
-                decode_s=sampled.decode_s,
-            ),
-        )
-
-    def _cut(self, frames: Pixels, report: MediaReport) -> _Seen:
-        is_video = report.kind == "video"
-        normalization = self.video_normalization if is_video else self.image_settings.normalization
-        pixel_values, grid = patchify(frames, vision=self.config.vision, mean=normalization.mean, std=normalization.std)
-        digest = blake2b(repr((is_video, grid)).encode(), digest_size=16)
-        digest.update(np.ascontiguousarray(frames).data)
-        return _Seen(pixel_values, grid, digest.hexdigest(), report)
-
-    def _place(self, rendered: str, seen: Sequence[_Seen]) -> tuple[str, list[_Seen], list[int]]:
+    def _place(self, rendered: str, seen: Sequence[SeenMedia]) -> tuple[str, list[SeenMedia], list[int]]:
         """Write the clips' timestamps; returns the string, the items in its order, and each pad's repeats."""
         pictures, clips = [item for item in seen if not item.is_video], [item for item in seen if item.is_video]
         for pad, items, noun in ((IMAGE_PAD, pictures, "picture"), (VIDEO_PAD, clips, "clip")):
@@ -281,13 +167,13 @@ class Processor:
                     f"tool messages, and no {pad} into texts"
                 )
         next_picture, next_clip = iter(pictures), iter(clips)
-        placed: list[_Seen] = []
+        placed: list[SeenMedia] = []
         repeats: list[int] = []
 
         def expand(placeholder: re.Match[str]) -> str:
             item = next(next_clip if VIDEO_PAD in placeholder[0] else next_picture)
             placed.append(item)
-            num_groups = item.grid_thw[0] if item.is_video else 1
+            num_groups = item.grid_thw[0]
             repeats.extend([item.report.num_visual_tokens // num_groups] * num_groups)
             if not item.is_video:
                 return IMAGE_PAD
@@ -305,7 +191,7 @@ class Processor:
         counts[is_pad] = repeats
         return np.repeat(ids, counts), (np.cumsum(counts) - counts)[is_pad]
 
-    def _check_length(self, num_tokens: int, seen: Sequence[_Seen]) -> None:
+    def _check_length(self, num_tokens: int, seen: Sequence[SeenMedia]) -> None:
         limit = self.config.text.max_position_embeddings
         if num_tokens > limit:
             num_visual = sum(item.report.num_visual_tokens for item in seen)

@@ -140,16 +140,24 @@ def _read_backend(folder: Path) -> tokenizers.Tokenizer:
 
 def _add_listed_tokens(backend: tokenizers.Tokenizer, listed: Any, folder: Path) -> None:
     """Add the tokens of tokenizer_config.json that are not known yet, in the order of their ids."""
-    if not isinstance(listed, dict):
-        return
-    for key, token in sorted(listed.items(), key=lambda item: int(item[0])):
-        if backend.get_added_tokens_decoder().get(int(key)) is None:
-            flags = {name: bool(token.get(name, False)) for name in ("single_word", "lstrip", "rstrip", "normalized")}
-            backend.add_tokens([AddedToken(token["content"], special=bool(token.get("special")), **flags)])
-        if backend.token_to_id(token["content"]) != int(key):
+    where = folder / "tokenizer_config.json"
+    try:
+        tokens = sorted(
+            ((int(key), str(token["content"]), dict(token)) for key, token in (listed or {}).items()),
+            key=lambda t: t[0],
+        )
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise CheckpointError(f"{where}: added_tokens_decoder is malformed ({error!r}); copy the file again") from error
+    for token_id, content, token in tokens:
+        if token_id not in backend.get_added_tokens_decoder():
+            flags = {
+                name: bool(token.get(name)) for name in ("single_word", "lstrip", "rstrip", "normalized", "special")
+            }
+            backend.add_tokens([AddedToken(content, **flags)])
+        if backend.token_to_id(content) != token_id:
             raise CheckpointError(
-                f"{folder / 'tokenizer_config.json'} gives {token['content']!r} the id {key}, but the tokenizer has "
-                f"{backend.token_to_id(token['content'])}; the two files do not belong together"
+                f"{where} gives {content!r} the id {token_id}, but the tokenizer has "
+                f"{backend.token_to_id(content)}; the two files do not belong together"
             )
 
 
@@ -161,7 +169,8 @@ def _read_eos_ids(folder: Path, backend: tokenizers.Tokenizer, config: dict[str,
     if isinstance(ids, list) and ids and all(isinstance(i, int) for i in ids):
         return tuple(ids)
     eos = config.get("eos_token")
-    token_id = backend.token_to_id(eos["content"] if isinstance(eos, dict) else str(eos))
+    eos = eos.get("content") if isinstance(eos, dict) else eos
+    token_id = backend.token_to_id(eos) if isinstance(eos, str) else None
     if token_id is None:
         raise CheckpointError(
             f"neither generation_config.json nor tokenizer_config.json in {folder} names an end token; "

@@ -1,0 +1,166 @@
+"""What the model sees of each picture, page and clip: resized, cut into patches, reported.
+
+    reader = MediaReader.from_folder(folder, config.vision)
+    for seen in reader.read(Image("shot.png")):
+        seen.pixel_values, seen.grid_thw, seen.report
+
+A document gives one item for each page, one at a time, so that only one decoded page is in memory. The content
+hash covers the resized 8-bit pixels and the grid: equal hashes mean equal features.
+
+It does not write placeholders or tokens (`processor`), and it keeps nothing between calls.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from hashlib import blake2b
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import PIL.Image
+
+from regard.errors import ConfigError
+from regard.messages import Document, Image, Video
+from regard.model.config import VisionConfig
+from regard.processing.fetch import source_name
+from regard.processing.frames import VideoSettings
+from regard.processing.image import (
+    Pixels,
+    ResizeBackend,
+    load_image,
+    patchify,
+    pixel_bounds,
+    resize,
+    smart_resize,
+)
+from regard.processing.limits import DEFAULT_LIMITS, MediaLimits
+from regard.processing.media_settings import ImageSettings, Normalization, read_image_settings, read_video_settings
+from regard.processing.pdf import load_pages
+from regard.processing.video import load_video
+from regard.reply import MediaReport
+
+
+@dataclass(frozen=True)
+class SeenMedia:
+    """One picture, page or clip. Shapes: pixel_values (P, C) float32 with P = t * h * w of `grid_thw`."""
+
+    pixel_values: npt.NDArray[np.float32]
+    grid_thw: tuple[int, int, int]
+    content_hash: str
+    report: MediaReport
+
+    @property
+    def is_video(self) -> bool:
+        """Whether it stands for a clip, with timestamps between its groups."""
+        return self.report.kind == "video"
+
+
+class MediaReader:
+    """Reads media as one checkpoint wants them."""
+
+    def __init__(
+        self,
+        vision: VisionConfig,
+        image_settings: ImageSettings,
+        video_settings: VideoSettings,
+        video_normalization: Normalization,
+        limits: MediaLimits = DEFAULT_LIMITS,
+    ) -> None:
+        self._vision = vision
+        self._image_settings = image_settings
+        self._video_settings = video_settings
+        self._video_normalization = video_normalization
+        self._limits = limits
+
+    @classmethod
+    def from_folder(
+        cls,
+        folder: Path,
+        vision: VisionConfig,
+        *,
+        resize_backend: ResizeBackend = "torch",
+        limits: MediaLimits = DEFAULT_LIMITS,
+    ) -> MediaReader:
+        """Read a model folder's preprocessor files. Errors: CheckpointError for a value that is not supported."""
+        if resize_backend not in ("torch", "pillow"):
+            raise ConfigError(f"resize_backend is {resize_backend!r}; it must be 'torch' or 'pillow'")
+        video_settings, video_normalization = read_video_settings(folder, vision, resize_backend)
+        return cls(vision, read_image_settings(folder, vision), video_settings, video_normalization, limits)
+
+    def read(self, part: Image | Video | Document) -> Iterator[SeenMedia]:
+        """One item for a picture or clip, one for each page of a document.
+
+        Errors: InputError for media that cannot be used; MissingDependencyError for an optional package.
+        """
+        match part:
+            case Image():
+                picture = load_image(part.source, limits=self._limits)
+                yield self._read_picture(picture, source_name(part.source), part.min_pixels, part.max_pixels)
+            case Document():
+                for page, picture in load_pages(part, limits=self._limits):
+                    yield self._read_picture(
+                        picture, source_name(part.source), part.min_pixels, part.max_pixels, page=page
+                    )
+            case Video():
+                yield self._read_video(part)
+
+    def _read_picture(
+        self,
+        picture: PIL.Image.Image,
+        name: str,
+        min_pixels: int | None,
+        max_pixels: int | None,
+        page: int | None = None,
+    ) -> SeenMedia:
+        settings, vision = self._image_settings, self._vision
+        low, high = pixel_bounds(
+            min_pixels, max_pixels, default_min=settings.min_pixels, default_max=settings.max_pixels
+        )
+        factor = vision.patch_size * vision.spatial_merge_size
+        height, width = smart_resize(picture.height, picture.width, factor=factor, min_pixels=low, max_pixels=high)
+        pixels = resize(picture, height, width, backend=self._video_settings.resize_backend)
+        return self._cut(
+            pixels[None],
+            MediaReport(
+                kind="image" if page is None else "page",
+                name=name,
+                width=picture.width,
+                height=picture.height,
+                resized_width=width,
+                resized_height=height,
+                num_visual_tokens=height * width // factor**2,
+                page=page,
+            ),
+        )
+
+    def _read_video(self, video: Video) -> SeenMedia:
+        sampled = load_video(video, settings=self._video_settings, limits=self._limits)
+        _, height, width, _ = sampled.frames.shape
+        num_patches = len(sampled.timestamps_s) * height * width // self._vision.patch_size**2
+        return self._cut(
+            sampled.frames,
+            MediaReport(
+                kind="video",
+                name=sampled.name,
+                width=sampled.width,
+                height=sampled.height,
+                resized_width=width,
+                resized_height=height,
+                num_visual_tokens=num_patches // self._vision.spatial_merge_size**2,
+                num_frames=len(sampled.frames),
+                frame_times_s=sampled.frame_times_s,
+                timestamps_s=sampled.timestamps_s,
+                duration_s=sampled.duration_s,
+                decode_s=sampled.decode_s,
+            ),
+        )
+
+    def _cut(self, frames: Pixels, report: MediaReport) -> SeenMedia:
+        is_video = report.kind == "video"
+        normalization = self._video_normalization if is_video else self._image_settings.normalization
+        pixel_values, grid = patchify(frames, vision=self._vision, mean=normalization.mean, std=normalization.std)
+        digest = blake2b(repr((is_video, grid)).encode(), digest_size=16)
+        digest.update(np.ascontiguousarray(frames).data)
+        return SeenMedia(pixel_values, grid, digest.hexdigest(), report)
