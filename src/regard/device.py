@@ -24,7 +24,7 @@ MAX_SMALL_PARAMETERS = 100_000_000
 # A dtype is imitated, not computed, when its product is this many times slower than float32's. Decoding is
 # bound by memory traffic, where two-byte weights win by two, so a product half as fast is no reason to widen.
 IMITATION_FACTOR = 4.0
-MEASURED_SIDE = 768
+MEASURED_SIDE, MEASURED_TIMES = 512, 9  # short, so that one run fits between two slices of a busy machine
 BYTES_PER_GIB = 1024**3
 
 
@@ -96,12 +96,12 @@ def _gpu_dtype(device: str, own: str) -> Choice:
 
 
 def measure_matmul(dtype: str, side: int = MEASURED_SIDE) -> float:
-    """Return the rate of a square matrix product on the CPU in GFLOP/s, the best of three after a warm-up."""
+    """Return the rate of a square matrix product on the CPU in GFLOP/s, the best of `MEASURED_TIMES`."""
     import torch
 
     left = torch.ones(side, side, dtype=getattr(torch, dtype))
     best_s = float("inf")
-    for _ in range(4):
+    for _ in range(MEASURED_TIMES):
         start_s = time.perf_counter()
         torch.mm(left, left)
         best_s = min(best_s, time.perf_counter() - start_s)
