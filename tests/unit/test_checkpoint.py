@@ -343,6 +343,12 @@ def test_a_saved_model_has_the_official_names_and_the_same_values(tmp_path: Path
     assert read_config_json(tmp_path / "saved") == read_config_json(source)
 
 
+def test_saved_weights_may_be_read_by_whoever_may_read_their_config(dense: Path) -> None:
+    reshard(dense)
+    modes = {file.stat().st_mode for file in dense.glob("model-*.safetensors")}
+    assert modes == {(dense / "config.json").stat().st_mode}
+
+
 def test_the_index_lists_every_tensor_and_the_total_size(dense: Path) -> None:
     tensors = load_file(dense / SINGLE)
     reshard(dense)

@@ -32,7 +32,7 @@ def resolve_model(name: str, *, offline: bool = False) -> Path:
             raise CheckpointError(f"this installation lacks the bundled checkpoint {NANO_FOLDER}; install regard again")
         return NANO_FOLDER
     folder = Path(name).expanduser()
-    if folder.is_dir():
+    if name and folder.is_dir():
         return folder
     if folder.is_file():
         raise CheckpointError(f"{name} is a file; give the folder that holds config.json and the weights")

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -56,6 +57,8 @@ def save_checkpoint(
     else:
         (folder / INDEX_FILE).unlink(missing_ok=True)
     _write_json(folder / "config.json", hf_config)
+    for file in files:  # safetensors lets only the owner read what it writes; weights are as public as their config
+        shutil.copymode(folder / "config.json", folder / file)
     for old in folder.glob("model*.safetensors"):
         if old.name not in files:
             old.unlink()
