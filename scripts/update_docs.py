@@ -3,7 +3,8 @@
 A block stands between `<!-- begin NAME -->` and `<!-- end NAME -->`; what is between them comes from here:
 
     models   the public checkpoints with the bytes that their configs imply, as `regard models` prints them
-    tree     the files of the package, each with the first sentence of its docstring
+    tree     the files of the package, each with the first sentence of its docstring;
+             of folders, what ARCHITECTURE.md says that they hold
     help     what `regard --help` and each command's `--help` say
 
 `--check` writes nothing and exits with 1 if a file is stale; tests/docs/test_docs.py does the same.
@@ -21,6 +22,7 @@ import typer.main
 from typer.testing import CliRunner
 
 from regard.cli.main import app
+from regard.model.config import ModelConfig
 from regard.weights.checkpoint import read_config
 from regard.weights.family import public_models
 from regard.weights.hub import NANO_FOLDER
@@ -30,29 +32,35 @@ ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "src" / "regard"
 FILES = (ROOT / "README.md", ROOT / "docs" / "cli.md")
 FOLDED = ("cli", "train", "evals", "parity")  # folders whose files the README does not list one by one
-MAX_PHRASE = 92
+MAX_PHRASE = 94
 CONTEXTS = (4096, 32768, 262144)
 PLAIN = {"COLUMNS": "100", "TERM": "dumb", "NO_COLOR": "1"}
 
 
 def models_table() -> str:
-    """One row per public size and precision, regard-nano first; GB are 10^9 bytes."""
-    entries = [("regard-nano (bundled)", read_config(NANO_FOLDER))]
-    entries += [(f"Qwen3-VL-{model.size}, {model.precision.upper()}", model.config) for model in public_models()]
+    """One row per public size, regard-nano first; two precisions stand side by side in a cell."""
+    configs: dict[str, list[ModelConfig]] = {"regard-nano (bundled)": [read_config(NANO_FOLDER)]}
+    for model in public_models():
+        configs.setdefault(f"Qwen3-VL-{model.size}", []).append(model.config)
     head = " | ".join(f"{num_tokens // 1024}k tokens" for num_tokens in CONTEXTS)
     rows = [f"| model | parameters | weights | {head} |", "|---|---|---|" + "---|" * len(CONTEXTS)]
-    for name, config in entries:
-        cells = [f"{count_parameters(config) / 1e9:.2f} B", gigabytes(weight_bytes(config))]
+    for name, precisions in configs.items():
+        cells = [parameters(count_parameters(precisions[0])), gigabytes(*map(weight_bytes, precisions))]
         for num_tokens in CONTEXTS:
-            fits = num_tokens <= config.text.max_position_embeddings
-            cells.append(gigabytes(memory_need(config, num_tokens).total) if fits else "-")
+            fits = num_tokens <= precisions[0].text.max_position_embeddings
+            cells.append(gigabytes(*(memory_need(config, num_tokens).total for config in precisions)) if fits else "-")
         rows.append(f"| {name} | {' | '.join(cells)} |")
     return "\n".join(rows)
 
 
-def gigabytes(num_bytes: int) -> str:
-    """1234567890 -> 1.2 GB"""
-    return f"{num_bytes / 1e9:.1f} GB" if num_bytes >= 1e8 else f"{num_bytes / 1e9:.2f} GB"
+def parameters(count: int) -> str:
+    """2127532032 -> 2.1 B"""
+    return f"{count / 1e9:.1f} B" if count >= 1e8 else f"{count / 1e6:.1f} M"
+
+
+def gigabytes(*counts: int) -> str:
+    """4255064064, 2846195712 -> 4.3 / 2.8 GB; a GB is 10^9 bytes"""
+    return " / ".join(f"{count / 1e9:.1f}" if count >= 1e8 else f"{count / 1e9:.2f}" for count in counts) + " GB"
 
 
 def help_of(*command: str) -> str:
@@ -76,10 +84,16 @@ def help_blocks() -> str:
 
 
 def phrase_of(path: Path) -> str:
-    """The first sentence of a module's docstring, or nothing."""
-    text = ast.get_docstring(ast.parse(path.read_text())) or ""
-    first = re.split(r"(?<=[a-z)])[.:;](?:\s|$)", " ".join(text.split()), maxsplit=1)[0]
+    """The first sentence of a module's docstring."""
+    text = " ".join((ast.get_docstring(ast.parse(path.read_text())) or "").split())
+    first = re.split(r"\.(?:\s|$)", text, maxsplit=1)[0]
     return first if len(first) <= MAX_PHRASE else first[: MAX_PHRASE - 3].rsplit(" ", 1)[0] + " ..."
+
+
+def rooms() -> dict[str, str]:
+    """What each room holds, from the table of ARCHITECTURE.md."""
+    rows = re.findall(r"^\| `(\w+)`.*\| (.*) \|$", (ROOT / "ARCHITECTURE.md").read_text(), flags=re.MULTILINE)
+    return dict(rows)
 
 
 def tree() -> str:
@@ -87,7 +101,7 @@ def tree() -> str:
     files = [path for path in sorted(PACKAGE.glob("*.py")) if path.stem not in {"__init__", "__main__"}]
     rows = [("src/regard/", ""), *((f"  {path.name}", phrase_of(path)) for path in files)]
     for folder in sorted(path for path in PACKAGE.iterdir() if (path / "__init__.py").exists()):
-        rows.append((f"  {folder.name}/", phrase_of(folder / "__init__.py")))
+        rows.append((f"  {folder.name}/", rooms()[folder.name]))
         if folder.name not in FOLDED:
             inside = [path for path in sorted(folder.glob("*.py")) if path.stem != "__init__"]
             rows += [(f"    {path.name}", phrase_of(path)) for path in inside]

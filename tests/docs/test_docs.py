@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 import typer.main
-from regard.cli.main import app
 
+from regard.cli.main import app, run
+from regard.reply import Reply
 from scripts.update_docs import FILES, updated
 
 ROOT = Path(__file__).parents[2]
@@ -57,3 +58,33 @@ def test_the_examples_of_the_readme_are_in_the_repository() -> None:
     files = {word for words in commands_shown() for word in words if word.startswith("examples/")}
     missing = [name for name in sorted(files) if not (ROOT / name).exists()]
     assert files and not missing
+
+
+def can_run(words: list[str]) -> bool:
+    """Whether a command needs nothing but what is in the repository."""
+    is_about_examples = words[0] == "ask" and words[1].startswith("examples/") and "--model" not in words
+    return is_about_examples or words in (["models"], ["doctor"])
+
+
+@pytest.mark.parametrize("words", [words for words in commands_shown() if can_run(words)], ids=" ".join)
+def test_the_commands_of_the_readme_run(
+    words: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """In a folder of their own, so that what they write does not land in the repository."""
+    (tmp_path / "examples").symlink_to(ROOT / "examples")
+    monkeypatch.chdir(tmp_path)
+    status = run(words)
+    captured = capsys.readouterr()
+    assert status == 0, captured.err
+    assert captured.out.strip()
+
+
+def test_the_python_of_the_readme_runs(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    block = re.search(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), flags=re.DOTALL)
+    assert block is not None
+    monkeypatch.chdir(ROOT)
+    names: dict[str, object] = {}
+    exec(block[1], names)
+    reply = names["reply"]
+    assert isinstance(reply, Reply) and reply.media[0].width == 480
+    assert capsys.readouterr().out
