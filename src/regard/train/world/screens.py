@@ -105,7 +105,7 @@ def _write_shard(path: Path, indices: Sequence[int], screens: Sequence[RenderedS
     with zipfile.ZipFile(partial, "w", zipfile.ZIP_STORED) as shard:
         for i, screen in zip(indices, screens, strict=True):
             picture = io.BytesIO()
-            screen.image.save(picture, "PNG", compress_level=4)
+            screen.image.save(picture, "PNG", compress_level=1)
             truth = {"widgets": screen.widgets, "text": screen.text, "xs": screen.xs, "ys": screen.ys}
             shard.writestr(f"{i:06d}.png", picture.getvalue())
             shard.writestr(f"{i:06d}.json", json.dumps(truth, separators=(",", ":")))
