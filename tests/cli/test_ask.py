@@ -101,7 +101,7 @@ def test_media_says_what_the_model_saw(regard: Run, say, picture: Path) -> None:
     say("Yes.")
     status, out, err = regard(picture, "See?", "--media", "--max-pixels", 32768)
     assert (status, out) == (0, "Yes.\n")
-    assert "400x200" in err and "224x128" in err
+    assert "400x200" in err and "256x128" in err
 
 
 def test_an_answer_that_was_cut_is_told_on_stderr(regard: Run, picture: Path) -> None:
@@ -160,6 +160,16 @@ def test_the_picture_that_is_pointed_at_is_the_one_drawn(regard: Run, say, pictu
     assert regard(small, picture, "Where?", "--boxes", tmp_path / "out.png")[0] == 0
     with PILImage.open(tmp_path / "out.png") as drawn:
         assert drawn.size == (400, 200)
+
+
+def test_a_page_of_a_pdf_can_be_drawn_on(regard: Run, say, examples: Path, tmp_path: Path) -> None:
+    say('{"bbox_2d": [100, 100, 900, 500]}')
+    words = (examples / "page.pdf", "Where?", "--pages", 1, "--boxes", tmp_path / "out.png", "--json")
+    status, out, _ = regard(*words)
+    seen = json.loads(out)["media"][0]
+    assert (status, seen["kind"], seen["page"]) == (0, "page", 1)
+    with PILImage.open(tmp_path / "out.png") as drawn:
+        assert drawn.size == (seen["width"], seen["height"])
 
 
 def test_an_answer_that_points_at_nothing_is_printed_and_then_refused(
