@@ -233,6 +233,13 @@ def test_the_template_is_found_where_checkpoints_keep_it(tmp_path: Path, name: s
     assert ChatTemplate.from_folder(tmp_path).render([]) == "found"
 
 
+def test_a_template_may_name_the_tokenizers_special_tokens(tmp_path: Path) -> None:
+    config = {"eos_token": "<end>", "pad_token": {"content": "<pad>"}, "bos_token": None}
+    (tmp_path / "tokenizer_config.json").write_text(json.dumps(config), encoding="utf-8")
+    (tmp_path / "chat_template.jinja").write_text("{{ eos_token ~ pad_token ~ bos_token }}", encoding="utf-8")
+    assert ChatTemplate.from_folder(tmp_path).render([]) == "<end><pad>"
+
+
 def test_a_folder_without_a_template_says_so(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match=r"no chat template; add chat_template\.jinja"):
         ChatTemplate.from_folder(tmp_path)

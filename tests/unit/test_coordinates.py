@@ -110,6 +110,6 @@ def test_no_text_raises(text: str) -> None:
 
 @pytest.mark.parametrize("unit", ['{"a ', '{"a":', "{", "[", "{'a': [", '<points x="', "{\"'"])
 def test_endless_replies_are_read_in_bounded_time(unit: str) -> None:
-    start = time.perf_counter()
+    start = time.process_time()
     find_boxes_and_points(unit * 20_000, [SIZE])
-    assert time.perf_counter() - start < 5
+    assert time.process_time() - start < 5

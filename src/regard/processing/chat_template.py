@@ -24,14 +24,21 @@ from regard.messages import Document, Image, Message, Text, Video
 from regard.processing.side_files import read_json_object
 from regard.processing.template_sandbox import SandboxedTemplate
 
+_NO_TOKENS: Mapping[str, str] = {}
 _FAULTS = (TemplateError, ArithmeticError, AttributeError, LookupError, MemoryError, RecursionError, TypeError)
 
 
 class ChatTemplate:
-    """A compiled template. Errors: CheckpointError if it is not a jinja2 template."""
+    """A compiled template; `special_tokens` are variables such as `eos_token` that some templates read.
 
-    def __init__(self, source: str, name: str = "the chat template") -> None:
+    Errors: CheckpointError if it is not a jinja2 template.
+    """
+
+    def __init__(
+        self, source: str, name: str = "the chat template", special_tokens: Mapping[str, str] = _NO_TOKENS
+    ) -> None:
         self._name = name
+        self._special_tokens = dict(special_tokens)
         try:
             self._template = SandboxedTemplate(source)
         except (TemplateError, RecursionError) as error:
@@ -43,16 +50,17 @@ class ChatTemplate:
     @classmethod
     def from_folder(cls, folder: Path) -> ChatTemplate:
         """Read a model folder's template. Errors: CheckpointError if there is none or it is malformed."""
+        tokens = _special_tokens(read_json_object(folder / "tokenizer_config.json"))
         whole = folder / "chat_template.jinja"
         if whole.is_file():
             try:
-                return cls(whole.read_text(encoding="utf-8"), str(whole))
+                return cls(whole.read_text(encoding="utf-8"), str(whole), tokens)
             except (OSError, UnicodeDecodeError) as error:
                 raise CheckpointError(f"{whole} cannot be read ({error}); copy the file again") from error
         for path in (folder / "chat_template.json", folder / "tokenizer_config.json"):
             source = _default_template(read_json_object(path).get("chat_template"))
             if source is not None:
-                return cls(source, f"the chat template in {path}")
+                return cls(source, f"the chat template in {path}", tokens)
         raise CheckpointError(f"{folder} has no chat template; add chat_template.jinja from the model's page")
 
     def render(
@@ -68,6 +76,7 @@ class ChatTemplate:
         Errors: InputError if the template refuses the messages or breaks its limits.
         """
         variables = {
+            **self._special_tokens,
             "messages": [to_template_dict(message) for message in messages],
             "tools": [dict(tool) for tool in tools] if tools else None,
             "add_generation_prompt": add_generation_prompt,
@@ -118,6 +127,13 @@ def _default_template(value: Any) -> str | None:
         named = {entry.get("name"): entry.get("template") for entry in value if isinstance(entry, dict)}
         value = named.get("default")
     return value if isinstance(value, str) else None
+
+
+def _special_tokens(config: Mapping[str, Any]) -> dict[str, str]:
+    """The named tokens of tokenizer_config.json, each a string or an object with `content`."""
+    found = {name: config.get(name) for name in ("bos_token", "eos_token", "pad_token", "unk_token")}
+    texts = {name: token.get("content") if isinstance(token, dict) else token for name, token in found.items()}
+    return {name: text for name, text in texts.items() if isinstance(text, str)}
 
 
 def _reason(error: BaseException) -> str:
