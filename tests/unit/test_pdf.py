@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import io
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from regard.errors import InputError
+from regard.errors import InputError, MissingDependencyError
 from regard.messages import Document
 from regard.processing.limits import MediaLimits
 from regard.processing.pdf import load_pages, parse_pages
@@ -122,6 +123,12 @@ def test_a_page_too_large_for_its_resolution_names_one_that_fits() -> None:
     with pytest.raises(InputError, match="is 14400x14400 pixels at 144 dpi, the limit is 1.0 Mpx; use at most 10 dpi"):
         next(load_pages(Document(poster), limits=limits))
     assert next(load_pages(Document(poster, dpi=10), limits=limits))[1].size == (1000, 1000)
+
+
+def test_without_the_optional_package_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pypdfium2", None)
+    with pytest.raises(MissingDependencyError, match=r"pip install 'regard\[pdf\]'"):
+        next(load_pages(Document(pages_of(1))))
 
 
 def test_pages_stay_usable_after_the_file_is_closed() -> None:

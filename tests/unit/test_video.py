@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import shutil
 import subprocess
+import sys
 from fractions import Fraction
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from regard.errors import InputError, RegardError
+from regard.errors import InputError, MissingDependencyError, RegardError
 from regard.messages import Video
 from regard.processing.limits import MediaLimits
 from regard.processing.video import SampledVideo, load_video
@@ -252,6 +253,12 @@ def test_a_playlist_that_names_other_files_is_refused(folder: Path, clip: Path) 
     playlist.write_text(f"ffconcat version 1.0\nfile {clip.name}\n")
     with pytest.raises(InputError, match="is plain text, which cannot be played"):
         load_video(Video(playlist))
+
+
+def test_without_the_optional_package_the_extra_is_named(clip: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "av", None)
+    with pytest.raises(MissingDependencyError, match=r"pip install 'regard\[video\]'"):
+        load_video(Video(clip))
 
 
 @pytest.fixture(scope="module")

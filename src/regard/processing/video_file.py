@@ -45,6 +45,7 @@ if TYPE_CHECKING:
 
 _DEMUXERS = "mov,matroska,webm,avi,gif,mpegts,asf,flv,ogg"
 _DEFAULT_FPS = 24.0  # the reference's assumption when a container states no rate
+_MAX_STEPS_BACK = 4  # one step is common (B-frames); a file that needs more is decoded from its beginning
 _LOST_S = 1.0  # how much later than asked a frame may be when the asked one is damaged
 
 
@@ -179,12 +180,12 @@ class VideoFile:
         Errors: NotConstantError when the header's frame rate was believed and is wrong.
         """
         believed = self._times is None
-        early = 0.5 / timeline.fps / self._tick_s if believed else 0.0
-        late = early if believed else _LOST_S / self._tick_s
+        slack = 0.5 / timeline.fps / self._tick_s if believed else 0.0
+        late = slack if believed else _LOST_S / self._tick_s
         reader = _Reader(self)
         for index in indices:
             time = self._tick(index, timeline)
-            found = reader.frame_at(time - early)
+            found = reader.frame_at(time, slack)
             if found is not None and found[0] <= time + late:
                 yield index, self._pixels(found[1])
             elif believed:
@@ -214,7 +215,7 @@ class VideoFile:
             position = int(np.searchsorted(self._keys, time, side="right"))
             return int(self._keys[position - 1]) if position else None
         entries = self._stream.index_entries
-        position = entries.search_timestamp(int(time), backward=True)
+        position = entries.search_timestamp(round(time), backward=True)
         return int(entries[position].timestamp) if position >= 0 else None
 
     def frames_from(self, time: int | None) -> Iterator[tuple[int, VideoFrame]]:
@@ -258,27 +259,29 @@ class _Reader:
         self._frames = file.frames_from(None)
         self._last: tuple[int, VideoFrame] | None = None
 
-    def frame_at(self, time: float) -> tuple[int, VideoFrame] | None:
-        """The first frame at or after `time` (ticks), or None when the clip ends before."""
-        if self._last is not None and self._last[0] >= time:
+    def frame_at(self, time: float, slack: float) -> tuple[int, VideoFrame] | None:
+        """The first frame not more than `slack` before `time` (ticks), or None when the clip ends before."""
+        if self._last is not None and self._last[0] >= time - slack:
             return self._last
         key = self._file.key_before(time)
         if key is not None and (self._last is None or key > self._last[0]):
-            self._jump(time, key)
-            if self._last is not None and self._last[0] >= time:
+            self._jump(key, time + slack)
+            if self._last is not None and self._last[0] >= time - slack:
                 return self._last
         for shown, frame in self._frames:
             self._last = (shown, frame)
-            if shown >= time:
+            if shown >= time - slack:
                 return self._last
         return None
 
-    def _jump(self, time: float, key: int | None) -> None:
-        """Start decoding at `key`; when that comes out behind `time`, at the key frame before, and so on."""
-        while key is not None:
+    def _jump(self, key: int | None, latest: float) -> None:
+        """Start decoding at `key`; when its first frame is later than `latest`, at the key frame before, and so on."""
+        for _ in range(_MAX_STEPS_BACK):
+            if key is None:
+                break
             self._frames = self._file.frames_from(key)
             first = next(self._frames, None)
-            if first is not None and first[0] <= time:
+            if first is not None and first[0] <= latest:
                 self._last = first
                 return
             key = self._file.key_before(key - 1)
