@@ -49,7 +49,7 @@ def draw(picture: Image.Image, boxes: Sequence[Box] = (), points: Sequence[Point
         corner = (min(box.x1, box.x2) - line_px, min(box.y1, box.y2) - line_px)
         _draw_label(pen, canvas.size, corner, box.label, COLORS[number % len(COLORS)], text_px)
     for number, point in enumerate(points):
-        corner = (point.x + 5 * line_px, point.y - 3 * line_px)
+        corner = (point.x + 6 * line_px, point.y - 4 * line_px)
         _draw_label(pen, canvas.size, corner, point.label, COLORS[(len(boxes) + number) % len(COLORS)], text_px)
     return canvas
 
@@ -63,7 +63,7 @@ def _draw_box(pen: ImageDraw.ImageDraw, box: Box, color: Color, line_px: int) ->
 
 
 def _draw_point(pen: ImageDraw.ImageDraw, point: Point, color: Color, line_px: int) -> None:
-    radius = 4 * line_px
+    radius = 5 * line_px
     for ink, width in (((255, 255, 255), line_px + 2), ((0, 0, 0), line_px + 1), (color, line_px)):
         corners = (point.x - radius, point.y - radius, point.x + radius, point.y + radius)
         pen.ellipse(corners, outline=ink, width=width)
