@@ -26,7 +26,13 @@ from regard.train.world.shapes import COLOURS
 
 CELL_PX = 32
 SLOTS = 12
-CHARS = "".join(map(chr, range(33, 127))) + "éèêëáàâäãåíìîïóòôöõøúùûüçñßłÉÖÜÄÅŁźćãõ€£°·…–“”’‘•©"
+_ACCENTS_AND_SIGNS = (
+    "\u00e9\u00e8\u00ea\u00eb\u00e1\u00e0\u00e2\u00e4\u00e3\u00e5\u00ed\u00ec\u00ee\u00ef\u00f3\u00f2"
+    "\u00f4\u00f6\u00f5\u00f8\u00fa\u00f9\u00fb\u00fc\u00e7\u00f1\u00df\u0142\u00c9\u00d6\u00dc\u00c4"
+    "\u00c5\u0141\u017a\u0107\u00e3\u00f5\u20ac\u00a3\u00b0\u00b7\u2026\u2013\u201c\u201d\u2019\u2018"
+    "\u2022\u00a9"
+)
+CHARS = "".join(map(chr, range(33, 127))) + _ACCENTS_AND_SIGNS
 NUM_CHAR_CLASSES = len(CHARS) + 2  # 0 is empty, the last is any other character
 _CHAR_CLASS = {c: i + 1 for i, c in enumerate(CHARS)}
 
