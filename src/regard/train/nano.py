@@ -129,11 +129,11 @@ def stages(screen_bank: ScreenBank) -> tuple[Stage, ...]:
         tower_lr_factor=0.4,
         final_lr_factor=0.03,
         shares=(
-            TaskShare("lines", 40, partial(lines.make, held_out=False)),
-            TaskShare("screens", 4, partial(screen, max_turns=5)),
-            TaskShare("scenes", 6, partial(scene, max_turns=5)),
+            TaskShare("lines", 48, partial(lines.make, held_out=False)),
+            TaskShare("screens", 5, partial(screen, max_turns=8)),
+            TaskShare("scenes", 6, partial(scene, max_turns=6)),
             TaskShare("clips", 2, partial(clips.make, held_out=False, max_turns=4)),
-            TaskShare("talk", 16, partial(talk.make, held_out=False), weight=0.5),
+            TaskShare("talk", 16, partial(talk.make, held_out=False), weight=0.3),
         ),
     )
     return (spell, look, look2, talk_stage)

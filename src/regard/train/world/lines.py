@@ -28,13 +28,14 @@ QUESTIONS = (
     "Transcribe the text in this picture.",
     "What text is in the image?",
     "OCR this image.",
-    "Please output only the text content from the image without any additional descriptions or formatting.",
     "What does the picture say?",
     "Read this.",
     "Which words are shown?",
     "Text in the image?",
     "What is the text?",
 )
+LONG_QUESTION = "Please output only the text content from the image without any additional descriptions or formatting."
+LONG_QUESTION_SHARE = 0.01  # one long prompt pads its whole batch
 
 
 def make(rng: np.random.Generator, *, held_out: bool) -> Sample:
@@ -43,6 +44,8 @@ def make(rng: np.random.Generator, *, held_out: bool) -> Sample:
     height = 32 * int(rng.integers(1, 3))
     picture, dense, text = render(rng, width, height, lines=1, difficulty=float(rng.random()), held_out=held_out)
     question = QUESTIONS[int(rng.integers(len(QUESTIONS)))]
+    if rng.random() < LONG_QUESTION_SHARE:
+        question = LONG_QUESTION
     messages = (
         Message("user", (Image(picture), Text(question))),
         Message("assistant", (Text(verbatim(text)),)),

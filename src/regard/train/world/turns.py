@@ -27,8 +27,8 @@ def join(samples: Sequence[Sample]) -> Sample:
 
 
 def screen_turns(rng: np.random.Generator, *, bank: ScreenBank, max_turns: int) -> Sample:
-    """1 to `max_turns` questions about one screen."""
-    screen = bank.screen(int(rng.integers(len(bank))))
-    elsewhere = bank.widgets(int(rng.integers(len(bank))))
+    """1 to `max_turns` questions about the smaller of two screens; the other one names what is not there."""
+    pair = [bank.screen(int(rng.integers(len(bank)))) for _ in range(2)]
+    screen, elsewhere = sorted(pair, key=lambda one: one.image.width * one.image.height)
     num_turns = int(rng.integers(1, max_turns + 1))
-    return join([ask(rng, screen.image, screen.widgets, elsewhere, screen.dense) for _ in range(num_turns)])
+    return join([ask(rng, screen.image, screen.widgets, elsewhere.widgets, screen.dense) for _ in range(num_turns)])
