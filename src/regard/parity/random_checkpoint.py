@@ -222,7 +222,7 @@ def _write_tokenizer(folder: Path) -> None:
 
 
 def _write_weights(folder: Path, config: dict[str, Any], seed: int) -> None:
-    """Wide enough that answers vary and depend on the picture: narrow ones repeat the last token for ever."""
+    """Each product keeps the size of its input: answers vary and depend on the picture, and rounding stays small."""
     generator = torch.Generator().manual_seed(seed)
     with torch.device("meta"):
         shapes = {name: tensor.shape for name, tensor in Qwen3VL(ModelConfig.from_hf(config)).state_dict().items()}
@@ -235,7 +235,7 @@ def _write_weights(folder: Path, config: dict[str, Any], seed: int) -> None:
             tensors[name] = 0.2 * noise
         else:
             num_inputs = shape[1] if "experts" in name else math.prod(shape[1:])
-            tensors[name] = 2.0 * noise / math.sqrt(num_inputs)
+            tensors[name] = noise / math.sqrt(num_inputs)
     save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
 
 
