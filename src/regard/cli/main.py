@@ -22,6 +22,7 @@ from regard.cli.ask import ask
 from regard.cli.chat import chat
 from regard.cli.doctor import doctor
 from regard.cli.models import models
+from regard.cli.parity import parity
 from regard.cli.train import train
 from regard.errors import RegardError
 
@@ -41,6 +42,7 @@ def root(
 app.command()(ask)
 app.command()(chat)
 app.command()(models)
+app.command()(parity)
 app.command()(doctor)
 app.command()(train)
 
