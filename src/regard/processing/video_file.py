@@ -76,6 +76,9 @@ class VideoFile:
         self._in_order = "avi" in self._formats
         self._times: npt.NDArray[np.int64] | None = None  # of all frames, sorted, in ticks; None: constant rate
         self._keys: npt.NDArray[np.int64] = np.empty(0, np.int64)
+        # An MP4's index holds decoding times, which B-frames put ahead of the display times by a fixed delay.
+        entries = self._stream.index_entries
+        self._key_delay = (self._stream.start_time or 0) - entries[0].timestamp if len(entries) else 0
 
     def __enter__(self) -> VideoFile:
         return self
@@ -150,6 +153,7 @@ class VideoFile:
             raise InputError(
                 f"{self._name} is cut short: {len(times)} of {promised} frames are there; download it again"
             )
+        self._key_delay = 0  # from here on keys are known by their display times
         self._times = np.unique(np.frombuffer(times, np.int64))
         self._keys = np.unique(np.frombuffer(keys, np.int64)) if keys else self._keys
         self._rewound()
@@ -215,8 +219,8 @@ class VideoFile:
             position = int(np.searchsorted(self._keys, time, side="right"))
             return int(self._keys[position - 1]) if position else None
         entries = self._stream.index_entries
-        position = entries.search_timestamp(round(time), backward=True)
-        return int(entries[position].timestamp) if position >= 0 else None
+        position = entries.search_timestamp(round(time) - self._key_delay, backward=True)
+        return int(entries[position].timestamp) + self._key_delay if position >= 0 else None
 
     def frames_from(self, time: int | None) -> Iterator[tuple[int, VideoFrame]]:
         """Decode onwards from the key frame at or before `time`, from the beginning for None."""
@@ -224,7 +228,7 @@ class VideoFile:
             self._rewound()
         else:
             try:
-                self._container.seek(time, stream=self._stream, backward=True)
+                self._container.seek(time - self._key_delay, stream=self._stream, backward=True)
             except self._av.FFmpegError:
                 time = None
                 self._rewound()
