@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 
 import numpy as np
 import pytest
 from PIL import Image as PILImage
 
+from regard.cli.main import run as run_command
 from regard.evals import answers
+from regard.evals.pictures import ANSWERED_COLOUR, WANTED_COLOUR, illustrate
+from regard.evals.report import render_report
+from regard.evals.runner import Result, confidence_interval, run, wilson_interval
 from regard.evals.scoring import TASKS, score
-from regard.messages import Image, Message, Text
+from regard.messages import Image, Message, Text, Video
+from regard.reply import Reply, Usage
 from regard.train.world import clips, scenes
 from regard.train.world.sample import Sample
-from regard.train.world.screen_questions import box_answer
+from regard.train.world.screen_questions import ask, box_answer
 
 
 def sample_of(task: str, truth: dict, question: str = "?", answer: str = "") -> Sample:
@@ -25,7 +31,7 @@ def sample_of(task: str, truth: dict, question: str = "?", answer: str = "") -> 
 @pytest.mark.parametrize("make", [scenes.make, clips.make])
 def test_the_generators_own_answers_score_one(make):
     rng = np.random.default_rng(0)
-    for _ in range(150):
+    for _ in range(60):
         sample = make(rng, held_out=True)
         assert score(sample, sample.answer) == 1.0, (sample.messages[0].text, sample.answer)
 
@@ -33,7 +39,7 @@ def test_the_generators_own_answers_score_one(make):
 @pytest.mark.parametrize("make", [scenes.make, clips.make])
 def test_answers_to_other_samples_mostly_score_nothing(make):
     rng = np.random.default_rng(1)
-    samples = [make(rng, held_out=True) for _ in range(200)]
+    samples = [make(rng, held_out=True) for _ in range(80)]
     swapped = [score(a, b.answer) for a, b in zip(samples, samples[1:] + samples[:1], strict=True)]
     assert sum(swapped) / len(swapped) < 0.2
 
@@ -42,7 +48,7 @@ def test_answers_to_other_samples_mostly_score_nothing(make):
 @pytest.mark.parametrize("reply", ["", "I do not know", "```json\n[", "\u0001\u0002", "-", "1" * 500])
 def test_nonsense_scores_zero_and_never_fails(make, reply):
     rng = np.random.default_rng(2)
-    assert sum(score(make(rng, held_out=True), reply) for _ in range(40)) == 0
+    assert sum(score(make(rng, held_out=True), reply) for _ in range(12)) == 0
 
 
 class TestLines:
@@ -86,6 +92,20 @@ class TestScreens:
         asked = sample_of("screens", {"form": "text", "answer": "Settings"})
         assert score(asked, "Settings") == 1.0
         assert score(asked, "Setting") == 0.0
+
+    def test_the_generators_own_answers_score_one(self):
+        widgets = [
+            {"kind": "button", "label": "Save", "box": [100, 50, 200, 70], "value": "", "checked": False},
+            {"kind": "checkbox", "label": "Sound", "box": [10, 90, 90, 110], "value": "", "checked": True},
+            {"kind": "text field", "label": "Name", "box": [10, 10, 90, 30], "value": "Ann", "checked": False},
+            {"kind": "heading", "label": "Settings", "box": [100, 10, 200, 30], "value": "", "checked": False},
+        ]
+        elsewhere = [{"kind": "link", "label": "Help", "box": [0, 0, 9, 9], "value": "", "checked": False}]
+        rng = np.random.default_rng(0)
+        samples = [ask(rng, PILImage.new("RGB", (256, 128)), widgets, elsewhere) for _ in range(100)]
+        assert {sample.truth["form"] for sample in samples} == {"bbox", "point", "yesno", "text"}
+        assert {score(sample, sample.answer) for sample in samples} == {1.0}
+        assert {score(sample, "nothing") for sample in samples} == {0.0}
 
 
 class TestScenes:
@@ -159,11 +179,11 @@ def test_a_clock_is_read_before_the_numbers_in_it():
 
 def test_a_task_has_as_many_headline_samples_as_asked_for_and_half_as_many_others():
     task = TASKS["scenes"]
-    samples = list(task.samples(20, seed=3))
+    samples = list(task.samples(8, seed=3))
     headline = [sample for sample in samples if task.measures[0].applies(sample)]
-    assert len(headline) == 20
-    assert len(samples) - len(headline) == 10
-    again = list(task.samples(20, seed=3))
+    assert len(headline) == 8
+    assert len(samples) - len(headline) == 4
+    again = list(task.samples(8, seed=3))
     assert [s.messages[0].text for s in again] == [s.messages[0].text for s in samples]
 
 
@@ -173,3 +193,120 @@ def test_every_task_knows_its_own_samples():
         assert task.measures[0].goal is not None
     with pytest.raises(KeyError):
         score(replace(TestClips.when, task="poems"), "x")
+
+
+class ScriptedChat:
+    """Answers from a script: what the task's own samples want, or always the same."""
+
+    def __init__(self, always: str | None = None) -> None:
+        self.always = always
+        self.asked: list[tuple[Message, ...]] = []
+        self.wanted = {name: list(TASKS[name].samples(6, seed=0)) for name in ("scenes", "clips")}
+
+    def chat(self, what, *, temperature, max_tokens):
+        assert temperature == 0.0
+        self.asked.append(what)
+        text = self.always if self.always is not None else self._wanted(what)
+        return Reply(text, text, None, (), (), (), "stop", Usage(0, 0, 0, 0.0, 0.0, 0.0), ())
+
+    def _wanted(self, what):
+        task = "scenes" if isinstance(what[0].parts[0], Image) else "clips"
+        sample = self.wanted[task].pop(0)
+        assert sample.messages[0].text == what[0].text
+        return sample.answer
+
+
+def evaluate(chat: ScriptedChat) -> Result:
+    return run(chat, [TASKS["scenes"], TASKS["clips"]], model="scripted", num_samples=6, seed=0)
+
+
+@pytest.fixture(scope="module")
+def perfect() -> Result:
+    return evaluate(ScriptedChat())
+
+
+@pytest.fixture(scope="module")
+def clueless() -> Result:
+    return evaluate(ScriptedChat("I <b>cannot</b> see it."))
+
+
+def test_perfect_answers_reach_every_goal(perfect):
+    assert {row.value for row in perfect.rows} == {1.0}
+    assert all(row.is_reached for row in perfect.rows if row.goal is not None)
+    assert {row.num_samples for row in perfect.rows if row.goal is not None} == {6}
+
+
+def test_wrong_answers_reach_none(clueless):
+    assert {row.value for row in clueless.rows} == {0.0}
+    assert not any(row.is_reached for row in clueless.rows)
+
+
+def test_the_model_is_asked_the_question_and_never_shown_the_answer():
+    chat = ScriptedChat("no idea")
+    evaluate(chat)
+    assert all(len(what) == 1 and what[0].role == "user" for what in chat.asked)
+
+
+def test_the_report_shows_failures_as_pictures_and_escapes_what_the_model_wrote(clueless):
+    page = render_report(clueless)
+    assert page.count("data:image/png;base64,") == len(clueless.examples) > 10
+    assert "&lt;b&gt;cannot" in page and "<b>cannot" not in page
+    assert "http" not in page
+
+
+def test_the_numbers_of_a_result_are_json(perfect):
+    rows = json.loads(json.dumps(perfect.to_json()))["rows"]
+    assert {"task", "measure", "value", "low", "high", "is_reached"} <= set(rows[0])
+
+
+def test_an_illustration_has_the_true_box_and_the_answered_one_in_their_colours():
+    truth = {"kind": "locate", "boxes": [[100, 100, 400, 400]]}
+    picture = illustrate(sample_of("scenes", truth), '[{"bbox_2d": [500, 500, 900, 900]}]')
+    colours = {colour for _, colour in picture.getcolors(maxcolors=100_000)}
+    assert {WANTED_COLOUR, ANSWERED_COLOUR} <= colours
+
+
+def test_a_clip_is_shown_as_a_sheet_with_both_times_framed():
+    frames = [PILImage.new("RGB", (32, 32), "white")] * 10
+    messages = (Message("user", (Video(frames, sample_fps=2.0), Text("When?"))), Message("assistant", (Text("x"),)))
+    clip = Sample("clips", messages, {"kind": "when", "time_s": 1.5})
+    sheet = illustrate(clip, "3.0 seconds")
+    assert sheet.width > 8 * 32 and sheet.height > 2 * 32
+    assert {WANTED_COLOUR, ANSWERED_COLOUR} <= {colour for _, colour in sheet.getcolors(maxcolors=100_000)}
+
+
+def test_intervals_hold_the_value_and_shrink_with_more_samples():
+    low, high = wilson_interval(450, 500)
+    assert (low, high) == pytest.approx((0.8705, 0.9234), abs=1e-3)  # worked out by hand from Wilson's formula
+    assert wilson_interval(5, 5) == pytest.approx((0.5655, 1.0), abs=1e-3)
+    few = confidence_interval(np.array([0.2, 0.9, 0.5, 0.7]), np.ones(4))
+    many = confidence_interval(np.array([0.2, 0.9, 0.5, 0.7] * 50), np.ones(200))
+    assert few[0] < many[0] < 0.575 < many[1] < few[1]
+
+
+def test_heavy_samples_count_more_in_an_interval():
+    low, high = confidence_interval(np.array([0.0, 1.0] * 40), np.array([1.0, 9.0] * 40))
+    assert low < 0.9 < high
+
+
+class TestCommand:
+    def test_an_unknown_task_is_one_sentence(self, capsys):
+        assert run_command(["eval", "nano", "--tasks", "scenes,poems"]) == 2
+        assert "there is no task 'poems'; the tasks are lines, screens, scenes, clips" in capsys.readouterr().err
+
+    def test_a_missing_folder_for_the_report_is_told_before_anything_runs(self, capsys, tmp_path):
+        assert run_command(["eval", "--out", str(tmp_path / "none" / "report.html")]) == 2
+        assert "does not exist; make it first" in capsys.readouterr().err
+
+    def test_two_different_models_are_refused(self, capsys):
+        assert run_command(["eval", "one", "--model", "two"]) == 2
+        assert "two models are given" in capsys.readouterr().err
+
+    def test_the_table_and_the_report_are_written(self, capsys, tmp_path, monkeypatch):
+        monkeypatch.setattr("regard.cli.terminal.load_llm", lambda *a, **k: ScriptedChat("a red circle"))
+        report = tmp_path / "report.html"
+        assert run_command(["eval", "--tasks", "clips", "--samples", "4", "--out", str(report)]) == 0
+        assert "event time within 1 s" in capsys.readouterr().out
+        assert report.read_text().startswith("<!DOCTYPE html>")
+        assert run_command(["eval", "--tasks", "clips", "--samples", "4", "--out", str(report), "--json"]) == 0
+        assert json.loads(capsys.readouterr().out)["rows"][0]["value"] == 0.0
