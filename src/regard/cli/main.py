@@ -21,6 +21,7 @@ from regard import __version__
 from regard.cli.ask import ask
 from regard.cli.chat import chat
 from regard.cli.doctor import doctor
+from regard.cli.eval import eval_command
 from regard.cli.models import models
 from regard.cli.parity import parity
 from regard.cli.train import train
@@ -45,6 +46,7 @@ app.command()(models)
 app.command()(parity)
 app.command()(doctor)
 app.command()(train)
+app.command("eval")(eval_command)
 
 
 def main() -> None:
