@@ -228,7 +228,7 @@ class VideoFile:
             self._rewound()
         else:
             try:
-                self._container.seek(time - self._key_delay, stream=self._stream, backward=True)
+                self._container.seek(time, stream=self._stream, backward=True)
             except self._av.FFmpegError:
                 time = None
                 self._rewound()
