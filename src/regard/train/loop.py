@@ -1,4 +1,4 @@
-"""The training loop: stages, micro-batches, AdamW, a moving average, checkpoints that continue exactly.
+"""The training loop: stages, micro-batches, Muon and AdamW, a moving average, checkpoints that continue exactly.
 
 One step sums the losses of its micro-batches and updates once. Weights are float32; on CPUs and GPUs with
 bfloat16 matrix units the forward pass runs under autocast.
@@ -13,7 +13,7 @@ import json
 import math
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -86,10 +86,11 @@ class Trainer:
         done: list[str],
         on_report: Callable[[dict[str, Any]], None],
     ) -> bool:
-        optimizer = self._optimizer(stage)
+        optimizers = self._optimizers(stage)
         self.stage_name, self.step = stage.name, 0
         if resumed:
-            optimizer.load_state_dict(resumed["optimizer"])
+            for optimizer, saved in zip(optimizers, resumed["optimizers"], strict=True):
+                optimizer.load_state_dict(saved)
             self.step = resumed["step"]
         steps = Steps(
             stage.shares,
@@ -101,23 +102,24 @@ class Trainer:
         )
         meter, saved_at = Meter(), time.monotonic()
         for batches in loader(steps, first_step=self.step, num_workers=self.config.num_workers):
-            set_learning_rate(optimizer, stage, self.step)
+            set_learning_rate(optimizers, stage, self.step)
             for batch in batches:
                 meter.add(batch.task, self._backward(batch, stage), num_samples=batch_size(batch))
             torch.nn.utils.clip_grad_norm_(self._parameters(), 1.0)
-            optimizer.step()
-            optimizer.zero_grad()
+            for optimizer in optimizers:
+                optimizer.step()
+                optimizer.zero_grad()
             self._update_ema()
             self.step += 1
             if self.step % self.config.report_every == 0 or self.step == stage.num_steps:
                 on_report({"stage": stage.name, "step": self.step, "of": stage.num_steps, **meter.take()})
             is_over = time.monotonic() - self._started > self.config.seconds
             if is_over or time.monotonic() - saved_at > self.config.save_every_s:
-                self._save(optimizer, done)
+                self._save(optimizers, done)
                 saved_at = time.monotonic()
             if is_over:
                 return False
-        self._save(optimizer, [*done, stage.name])
+        self._save(optimizers, [*done, stage.name])
         return True
 
     def _backward(self, batch: MicroBatch, stage: Stage) -> dict[str, float]:
@@ -141,27 +143,34 @@ class Trainer:
     def _parameters(self) -> list[nn.Parameter]:
         return [*self.model.parameters(), *self.heads.parameters()]
 
-    def _optimizer(self, stage: Stage) -> torch.optim.AdamW:
-        tower = list(self.model.model.visual.parameters())
-        rest = [*self.model.model.language_model.parameters(), *self.heads.parameters()]
-        groups = []
-        for parameters, factor in ((tower, stage.tower_lr_factor), (rest, 1.0)):
-            groups.append({"params": [p for p in parameters if p.dim() > 1], "factor": factor, "weight_decay": 0.05})
-            groups.append({"params": [p for p in parameters if p.dim() <= 1], "factor": factor, "weight_decay": 0.0})
-        return torch.optim.AdamW(groups, lr=stage.lr, betas=(0.9, 0.98), fused=True)
+    def _optimizers(self, stage: Stage) -> list[torch.optim.Optimizer]:
+        """Muon for the matrices inside the layers, AdamW for the rest; the tower has its own learning rate."""
+        towers = ((self.model.model.visual, stage.tower_lr_factor), (self.model.model.language_model, 1.0))
+        muon, adamw = [], [{"params": list(self.heads.parameters()), "factor": 1.0, "weight_decay": 0.0}]
+        for tower, factor in towers:
+            matrices, rest = [], []
+            for name, parameter in tower.named_parameters():
+                is_inner = parameter.dim() == 2 and not name.startswith(("embed_tokens", "pos_embed"))
+                (matrices if is_inner else rest).append(parameter)
+            muon.append({"params": matrices, "factor": factor})
+            adamw.append({"params": rest, "factor": factor, "weight_decay": 0.0})
+        return [
+            torch.optim.Muon(muon, lr=stage.lr, weight_decay=0.05, adjust_lr_fn="match_rms_adamw"),
+            torch.optim.AdamW(adamw, lr=stage.lr, betas=(0.9, 0.98), fused=True),
+        ]
 
     @torch.no_grad()
     def _update_ema(self) -> None:
         for name, parameter in self.model.named_parameters():
             self.ema[name].lerp_(parameter, 1 - self.config.ema_decay)
 
-    def _save(self, optimizer: torch.optim.Optimizer, done: list[str]) -> None:
+    def _save(self, optimizers: Sequence[torch.optim.Optimizer], done: list[str]) -> None:
         self.config.out.mkdir(parents=True, exist_ok=True)
         state = {
             "model": self.model.state_dict(),
             "heads": self.heads.state_dict(),
             "ema": self.ema,
-            "optimizer": optimizer.state_dict(),
+            "optimizers": [optimizer.state_dict() for optimizer in optimizers],
             "stage": self.stage_name,
             "step": self.step,
             "stages_done": done,
@@ -219,12 +228,12 @@ def answer_loss(logits_BTV: Tensor, labels_BT: Tensor) -> tuple[Tensor, float]:
     return F.cross_entropy(logits_NV, wanted_N), accuracy
 
 
-def set_learning_rate(optimizer: torch.optim.Optimizer, stage: Stage, step: int) -> None:
+def set_learning_rate(optimizers: Sequence[torch.optim.Optimizer], stage: Stage, step: int) -> None:
     """Linear warm-up, then a cosine from `lr` to `lr * final_lr_factor`."""
     warm = min(1.0, (step + 1) / stage.warmup_steps)
     progress = step / stage.num_steps
     fall = stage.final_lr_factor + (1 - stage.final_lr_factor) * 0.5 * (1 + math.cos(math.pi * progress))
-    for group in optimizer.param_groups:
+    for group in (group for optimizer in optimizers for group in optimizer.param_groups):
         group["lr"] = stage.lr * warm * fall * group["factor"]
 
 
