@@ -117,7 +117,7 @@ def split_inputs(arguments: Sequence[str]) -> tuple[list[str], str]:
             raise InputError(f"{name!r} is neither a file nor a URL; put the question last, in quotes")
         local_path(name)  # a sentence about a missing or empty file, now and not after loading
     if names_media(question):
-        raise InputError(f"no question after {question!r}; add one in quotes: regard ask FILE... \"What is this?\"")
+        raise InputError(f'no question after {question!r}; add one in quotes: regard ask FILE... "What is this?"')
     if not question.strip():
         raise InputError("the question is empty; put it last, in quotes")
     return files, question
