@@ -26,7 +26,7 @@ td.number { text-align: right; font-variant-numeric: tabular-nums; }
 figure { margin: 0; padding: .6rem; border: 1px solid #8884; border-radius: .4rem; max-width: 100%; }
 figure img { max-width: 100%; height: auto; display: block; }
 figcaption { max-width: 24rem; margin-top: .4rem; font-size: 13px; overflow-wrap: anywhere; }
-figcaption span { display: block; white-space: pre-wrap; }
+figcaption span { display: block; white-space: pre-wrap; max-height: 9rem; overflow: auto; }
 """
 
 
