@@ -13,14 +13,15 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from regard.messages import Image, Message, Text, Video
+from regard.parity.reference import import_transformers
 from regard.processing.processor import Processor
 from regard.processing.tokenizer import Tokenizer
 from regard.train.tokenizer_training import train_tokenizer, write_tokenizer
-from tests.parity import torchvision_shim  # noqa: F401  (before transformers imports torchvision)
 from tests.parity.conversations import TOOLS, as_dicts, conversations, texts
 from tests.tiny import tiny_folder
 
-transformers = pytest.importorskip("transformers")
+pytest.importorskip("transformers", reason="the reference")
+transformers = import_transformers()
 
 WORDS = ["the save button and the cancel button, sorted by size: 12 of 34 lines\n" * 2, "\u65e5\u672c\u8a9e see: it's"]
 many_examples = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

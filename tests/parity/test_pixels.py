@@ -1,8 +1,7 @@
 """Pixel values, grids, frame choice and timestamps equal the reference's torchvision path, bit for bit.
 
 The reference's processors are built from the numbers of an official checkpoint's preprocessor files. They
-import torchvision, whose compiled operators are absent beside a CPU torch that it was not built for; the two
-that its import asks for are declared here, nothing calls them.
+import torchvision, which may need help beside a CPU torch (regard.parity.reference).
 """
 
 from __future__ import annotations
@@ -12,11 +11,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
 from PIL import Image
 
+from regard.errors import MissingDependencyError
 from regard.messages import Video
 from regard.model.config import VisionConfig
+from regard.parity.reference import import_torchvision
 from regard.processing.frames import (
     Timeline,
     VideoSettings,
@@ -56,12 +56,11 @@ SHARED = {
 
 @pytest.fixture(scope="module", autouse=True)
 def torchvision() -> None:
-    pytest.importorskip("transformers")
-    signature = "(Tensor dets, Tensor scores, float iou_threshold) -> Tensor"
-    for name in ("nms", "qnms"):
-        if not hasattr(torch.ops.torchvision, name):
-            torch.library.define(f"torchvision::{name}", signature)
-    pytest.importorskip("torchvision", reason="the reference's pixel path is torchvision's")
+    pytest.importorskip("transformers", reason="the reference")
+    try:
+        import_torchvision()
+    except MissingDependencyError as error:
+        pytest.skip(str(error))
 
 
 @pytest.fixture(scope="module")

@@ -11,11 +11,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from regard.model.config import ModelConfig
+from regard.parity.reference import import_transformers
 from regard.processing.positions import Grid, mrope_positions
-from tests.parity import torchvision_shim  # noqa: F401  (before transformers imports torchvision)
 from tests.tiny import tiny_config
 
-transformers = pytest.importorskip("transformers")
+pytest.importorskip("transformers", reason="the reference")
+transformers = import_transformers()
 
 CONFIG = ModelConfig.from_hf(tiny_config())
 IMAGE, VIDEO, START, END, TEXT = CONFIG.image_token_id, CONFIG.video_token_id, 1, 2, 7

@@ -104,8 +104,7 @@ def _print_table(rows: Sequence[Measurement], measurements: Sequence[Measurement
 
     from regard.parity.reference import versions
 
-    title = ", ".join(f"{name} {version}" for name, version in versions().items())
-    table = Table(box=None, pad_edge=False, header_style="bold", title=f"float32 on CPU: {title}", title_justify="left")
+    table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column("checkpoint")
     table.add_column("check", no_wrap=True)
     table.add_column("cases", justify="right")
@@ -127,7 +126,8 @@ def _print_table(rows: Sequence[Measurement], measurements: Sequence[Measurement
             f"{where}: {row.detail}" if row.detail else where,
         )
         previous = row.checkpoint
-    console = Console()
+    console = Console(highlight=False)
+    console.print("float32 on CPU: " + ", ".join(f"{name} {version}" for name, version in versions().items()) + "\n")
     console.print(table)
     num_failed = sum(not measurement.is_passed for measurement in measurements)
     console.print(f"\n{len(measurements)} measurements, {num_failed} failed. {_DIALECT}")

@@ -63,6 +63,7 @@ class Comparison:
 
     def __init__(self, name: str, folder: Path, *, oracle: Path | None = None) -> None:
         self.name = name
+        self.folder = folder
         self.processor = Processor.from_folder(folder, video_dialect="transformers")
         self.model = load_model(folder, dtype="float32")
         self.reference = Reference.from_folder(oracle or folder)

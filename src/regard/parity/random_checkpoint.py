@@ -222,7 +222,10 @@ def _write_tokenizer(folder: Path) -> None:
 
 
 def _write_weights(folder: Path, config: dict[str, Any], seed: int) -> None:
-    """Each product keeps the size of its input: answers vary and depend on the picture, and rounding stays small."""
+    """Products keep the size of their input, so that rounding stays small and answers vary.
+
+    With a tied head the decoder must be wider: it would repeat the last token for ever.
+    """
     generator = torch.Generator().manual_seed(seed)
     with torch.device("meta"):
         shapes = {name: tensor.shape for name, tensor in Qwen3VL(ModelConfig.from_hf(config)).state_dict().items()}
@@ -235,7 +238,8 @@ def _write_weights(folder: Path, config: dict[str, Any], seed: int) -> None:
             tensors[name] = 0.2 * noise
         else:
             num_inputs = shape[1] if "experts" in name else math.prod(shape[1:])
-            tensors[name] = noise / math.sqrt(num_inputs)
+            gain = 1.7 if config["tie_word_embeddings"] and ".language_model." in name else 1.0
+            tensors[name] = gain * noise / math.sqrt(num_inputs)
     save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
 
 
