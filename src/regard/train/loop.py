@@ -146,9 +146,11 @@ class Trainer:
     def _optimizers(self, stage: Stage) -> list[torch.optim.Optimizer]:
         """Muon for the matrices inside the layers, AdamW for the rest; the tower has its own learning rate."""
         towers = ((self.model.model.visual, stage.tower_lr_factor), (self.model.model.language_model, 1.0))
-        muon, adamw = [], [{"params": list(self.heads.parameters()), "factor": 1.0, "weight_decay": 0.0}]
+        muon: list[dict[str, Any]] = []
+        adamw: list[dict[str, Any]] = [{"params": list(self.heads.parameters()), "factor": 1.0, "weight_decay": 0.0}]
         for tower, factor in towers:
-            matrices, rest = [], []
+            matrices: list[nn.Parameter] = []
+            rest: list[nn.Parameter] = []
             for name, parameter in tower.named_parameters():
                 is_inner = parameter.dim() == 2 and not name.startswith(("embed_tokens", "pos_embed"))
                 (matrices if is_inner else rest).append(parameter)
