@@ -1,4 +1,4 @@
-"""What every test has: the same thread count, no network, and the bundled checkpoint loaded once."""
+"""What every test has: no network, wide output, and the folders of the examples and the bundled checkpoint."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import pytest
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")  # before any import of huggingface_hub: tests never reach for a network
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+os.environ["COLUMNS"] = "200"  # tables in captured output do not wrap, however long the name of a temporary folder
 
 ROOT = Path(__file__).parent.parent
 
