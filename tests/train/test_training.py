@@ -28,7 +28,7 @@ from regard.train.world.words import is_held_out, word_list
 from regard.weights.checkpoint import load_model
 
 LINES = partial(lines.make, held_out=False)
-SCENES = partial(scenes.make, held_out=False, max_turns=3)
+SCENES = partial(scenes.make, held_out=False, num_turns=3)
 TALK = partial(talk.make, held_out=False)
 
 

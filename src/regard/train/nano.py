@@ -118,22 +118,22 @@ def stages(screen_bank: ScreenBank) -> tuple[Stage, ...]:
         shares=(
             TaskShare("lines", 40, hard_line),
             TaskShare("scenes", 4, scene, weight=0.5),
-            TaskShare("screens", 6, partial(screen, max_turns=1)),
+            TaskShare("screens", 6, partial(screen, num_turns=1)),
         ),
     )
     talk_stage = Stage(
         "talk",
-        4500,
+        2200,
         1.5e-3,
         is_dense_only=False,
-        tower_lr_factor=0.4,
+        tower_lr_factor=0.7,
         final_lr_factor=0.03,
         shares=(
             TaskShare("lines", 48, partial(lines.make, held_out=False)),
-            TaskShare("screens", 5, partial(screen, max_turns=8)),
-            TaskShare("scenes", 6, partial(scene, max_turns=6)),
-            TaskShare("clips", 2, partial(clips.make, held_out=False, max_turns=4)),
-            TaskShare("talk", 16, partial(talk.make, held_out=False), weight=0.3),
+            TaskShare("screens", 4, partial(screen, num_turns=6)),
+            TaskShare("scenes", 5, partial(scene, num_turns=6)),
+            TaskShare("clips", 2, partial(clips.make, held_out=False, num_turns=4)),
+            TaskShare("talk", 12, partial(talk.make, held_out=False), weight=0.3),
         ),
     )
     return (spell, look, look2, talk_stage)
@@ -146,5 +146,5 @@ def generators(screen_bank: ScreenBank) -> tuple[Generator, ...]:
         partial(scenes.make, held_out=False),
         partial(clips.make, held_out=False),
         partial(talk.make, held_out=False),
-        partial(screen_turns, bank=screen_bank, max_turns=1),
+        partial(screen_turns, bank=screen_bank, num_turns=1),
     )

@@ -151,8 +151,8 @@ class Clip:
         return tuple(sorted((a for a in self.actors if a.first > 0), key=lambda actor: actor.first))
 
 
-def make(rng: np.random.Generator, *, held_out: bool, max_turns: int = 1) -> Sample:
-    """One clip with 1 to `max_turns` questions and their answers; `truth` belongs to the first."""
+def make(rng: np.random.Generator, *, held_out: bool, num_turns: int = 1) -> Sample:
+    """One clip with up to `num_turns` questions and their answers; `truth` belongs to the first."""
     asks = {"when": _ask_when, "what": _ask_what, "count": _ask_count, "order": _ask_order}
     weights = (0.6, 0.16, 0.1, 0.14)
     kind = choose(rng, tuple(asks), weights=weights)
@@ -164,7 +164,7 @@ def make(rng: np.random.Generator, *, held_out: bool, max_turns: int = 1) -> Sam
     question, answer, truth = asked
     video = Video(_paint(rng, clip), sample_fps=clip.sample_fps)
     messages = [Message("user", (video, Text(question))), Message("assistant", (Text(answer),))]
-    for _ in range(int(rng.integers(max_turns))):
+    for _ in range(num_turns - 1):
         more = asks[choose(rng, tuple(asks), weights=weights)](rng, clip)
         if more is not None:
             messages += [Message("user", (Text(more[0]),)), Message("assistant", (Text(more[1]),))]

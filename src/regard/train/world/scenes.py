@@ -60,8 +60,8 @@ _HELD_OUT_SIZES = ((256, 256), (224, 224), (256, 192), (288, 208), (240, 200))
 Wanted = tuple[str, str]  # shape name, colour
 
 
-def make(rng: np.random.Generator, *, held_out: bool, max_turns: int = 1) -> Sample:
-    """One scene with 1 to `max_turns` questions and their answers; `truth` belongs to the first."""
+def make(rng: np.random.Generator, *, held_out: bool, num_turns: int = 1) -> Sample:
+    """One scene with up to `num_turns` questions and their answers; `truth` belongs to the first."""
     kinds = tuple(_KINDS)
     weights = tuple(weight for weight, _, _ in _KINDS.values())
     kind = choose(rng, kinds, weights=weights)
@@ -73,7 +73,7 @@ def make(rng: np.random.Generator, *, held_out: bool, max_turns: int = 1) -> Sam
             break
     question, answer, truth = asked
     messages = [Message("user", (Image(_paint(rng, scene)), Text(question))), Message("assistant", (Text(answer),))]
-    for _ in range(int(rng.integers(max_turns))):
+    for _ in range(num_turns - 1):
         more = _KINDS[choose(rng, kinds, weights=weights)][2](rng, scene)
         if more is not None:
             messages += [Message("user", (Text(more[0]),)), Message("assistant", (Text(more[1]),))]

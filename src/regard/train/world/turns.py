@@ -26,9 +26,8 @@ def join(samples: Sequence[Sample]) -> Sample:
     return replace(samples[0], messages=tuple(messages))
 
 
-def screen_turns(rng: np.random.Generator, *, bank: ScreenBank, max_turns: int) -> Sample:
-    """1 to `max_turns` questions about the smaller of two screens; the other one names what is not there."""
+def screen_turns(rng: np.random.Generator, *, bank: ScreenBank, num_turns: int) -> Sample:
+    """`num_turns` questions about the smaller of two screens; the other one names what is not there."""
     pair = [bank.screen(int(rng.integers(len(bank)))) for _ in range(2)]
     screen, elsewhere = sorted(pair, key=lambda one: one.image.width * one.image.height)
-    num_turns = int(rng.integers(1, max_turns + 1))
     return join([ask(rng, screen.image, screen.widgets, elsewhere.widgets, screen.dense) for _ in range(num_turns)])
