@@ -24,8 +24,8 @@ PICTURE = Path(__file__).parent.parent / "examples" / "settings.png"
 MAX_PIXELS, MAX_TOKENS = 384 * 384, 8
 
 
-def write(folder: Path) -> int:
-    """Write the checkpoint; returns the bytes of its weight files."""
+def write(folder: Path) -> None:
+    """Write the checkpoint."""
     import torch
 
     from regard.model.config import ModelConfig
@@ -55,7 +55,6 @@ def write(folder: Path) -> int:
             for part in parameter.data.view(-1).split(len(noise)):
                 part.copy_(noise[: len(part)])
     save_checkpoint(model, folder, config, SHARD_BYTES)
-    return sum(file.stat().st_size for file in folder.glob("*.safetensors"))
 
 
 def measure(folder: Path) -> dict[str, Any]:
@@ -91,20 +90,27 @@ def resident_peak() -> int:
 
 
 def main(folder: Path) -> int:
-    num_bytes = write(folder)
+    """Write and measure, each in a process of its own, so that neither holds the other's memory."""
     try:
-        command = [sys.executable, __file__, "--measure", str(folder)]
-        ran = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
+        run_self("--write", folder)
+        result = json.loads(run_self("--measure", folder).splitlines()[-1])
+        num_bytes = sum(file.stat().st_size for file in folder.glob("*.safetensors"))
     finally:
-        shutil.rmtree(folder)
-    result = json.loads(ran.stdout.splitlines()[-1])
+        shutil.rmtree(folder, ignore_errors=True)
     ratio = result["peak_after_answer_bytes"] / num_bytes
     print(json.dumps({"weight_file_bytes": num_bytes, "peak_to_file": round(ratio, 3), **result}, indent=2))
     return int(ratio > MAX_RATIO)
 
 
+def run_self(step: str, folder: Path) -> str:
+    command = [sys.executable, __file__, step, str(folder)]
+    return subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout
+
+
 if __name__ == "__main__":
-    if sys.argv[1:2] == ["--measure"]:
+    if sys.argv[1:2] == ["--write"]:
+        write(Path(sys.argv[2]))
+    elif sys.argv[1:2] == ["--measure"]:
         print(json.dumps(measure(Path(sys.argv[2]))))
     elif len(sys.argv) == 2 and not Path(sys.argv[1]).exists():
         sys.exit(main(Path(sys.argv[1])))
