@@ -19,7 +19,7 @@ from playwright.sync_api import sync_playwright
 
 EXAMPLES = Path(__file__).parent
 FONT = "/usr/share/fonts/truetype/liberation/LiberationSans-Regular.ttf"
-SETTINGS_SIZE = {"width": 480, "height": 352}
+SETTINGS_SIZE = {"width": 352, "height": 256}
 CLIP_SIZE, CLIP_FPS, CLIP_S, CIRCLE_FROM_S = (128, 128), 10, 12, 7
 
 

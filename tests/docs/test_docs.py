@@ -86,5 +86,5 @@ def test_the_python_of_the_readme_runs(monkeypatch: pytest.MonkeyPatch, capsys: 
     names: dict[str, object] = {}
     exec(block[1], names)
     reply = names["reply"]
-    assert isinstance(reply, Reply) and reply.media[0].width == 480
+    assert isinstance(reply, Reply) and reply.media[0].width == 352
     assert capsys.readouterr().out
