@@ -20,7 +20,7 @@ from playwright.sync_api import sync_playwright
 EXAMPLES = Path(__file__).parent
 FONT = "/usr/share/fonts/truetype/liberation/LiberationSans-Regular.ttf"
 SETTINGS_SIZE = {"width": 352, "height": 256}
-CLIP_SIZE, CLIP_FPS, CLIP_S, CIRCLE_FROM_S = (128, 128), 10, 12, 7
+CLIP_SIZE, CLIP_FPS, CLIP_S, CIRCLE_FROM_S = (128, 96), 10, 12, 7
 
 
 def render_pages() -> None:
@@ -66,9 +66,9 @@ def encode_clip() -> None:
         for index in range(CLIP_FPS * CLIP_S):
             picture = Image.new("RGB", CLIP_SIZE, "white")
             draw = ImageDraw.Draw(picture)
-            draw.rectangle((12, 76, 44, 108), fill=(38, 84, 204))
+            draw.rectangle((16, 50, 46, 80), fill=(38, 84, 204))
             if index >= CIRCLE_FROM_S * CLIP_FPS:
-                draw.ellipse((68, 24, 104, 60), fill=(214, 40, 40))
+                draw.ellipse((74, 18, 106, 50), fill=(214, 40, 40))
             container.mux(stream.encode(av.VideoFrame.from_image(picture)))
         container.mux(stream.encode())
 
