@@ -111,7 +111,7 @@ def test_an_aspect_ratio_of_201_is_over_the_limit_of_200(refused: Refused, model
     path = tmp_path / "thread.png"
     Image.new("RGB", (2010, 10)).save(path)
     sentence = refused("ask", path, QUESTION, "--model", model)
-    assert "201" in sentence and "200" in sentence
+    assert str(path) in sentence and "201" in sentence and "200" in sentence
 
 
 # Videos and documents

@@ -148,12 +148,12 @@ def pixel_bounds(
     return min_pixels, max_pixels
 
 
-def check_aspect_ratio(height: int, width: int) -> None:
+def check_aspect_ratio(height: int, width: int, name: str = "the picture") -> None:
     """Refuse what the model was never trained on: a picture more than 200 times longer than wide."""
     if max(height, width) / min(height, width) > MAX_ASPECT_RATIO:
         ratio = max(height, width) / min(height, width)
         raise InputError(
-            f"the picture is {width}x{height}, an aspect ratio of {ratio:.0f}; "
+            f"{name} is {width}x{height}, an aspect ratio of {ratio:.4g}; "
             f"the limit is {MAX_ASPECT_RATIO}, so cut it into pieces"
         )
 

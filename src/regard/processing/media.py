@@ -29,6 +29,7 @@ from regard.processing.frames import VideoSettings
 from regard.processing.image import (
     Pixels,
     ResizeBackend,
+    check_aspect_ratio,
     load_image,
     patchify,
     pixel_bounds,
@@ -119,6 +120,7 @@ class MediaReader:
             min_pixels, max_pixels, default_min=settings.min_pixels, default_max=settings.max_pixels
         )
         factor = vision.patch_size * vision.spatial_merge_size
+        check_aspect_ratio(picture.height, picture.width, name)
         height, width = smart_resize(picture.height, picture.width, factor=factor, min_pixels=low, max_pixels=high)
         pixels = resize(picture, height, width, backend=self._video_settings.resize_backend)
         return self._cut(
