@@ -1,7 +1,7 @@
 # The commands a developer types. CI runs the same lines (.ci/run).
 #
 #   make test    install what the tests need into .venv, run every test
-#   make check   the fast half, before each commit: lint, types, architecture, unit tests
+#   make check   the fast half, before each commit: format, lint, types, architecture, unit tests
 #   make docs    regenerate the generated blocks of README.md and docs/
 #   make format  let ruff rewrite the sources
 
@@ -19,6 +19,7 @@ check: lint
 	$(BIN)/python -m pytest tests/test_architecture.py tests/unit -m "not slow" -q
 
 lint: $(STAMP)
+	$(BIN)/ruff format --check
 	$(BIN)/ruff check
 	$(BIN)/mypy
 
