@@ -27,17 +27,21 @@ from regard.train.world.sample import Sample
 
 MEAN = STD = (0.5, 0.5, 0.5)
 IGNORED = -100
-Generator = Callable[[np.random.Generator], Sample]
+Generator = Callable[..., Sample]  # (rng), or (rng, size_rng=...) for a share with one size
 
 
 @dataclass(frozen=True)
 class TaskShare:
-    """`count` samples of one task in every step; `generate` makes one from a random generator."""
+    """`count` samples of one task in every step; `generate` makes one from a random generator.
+
+    `has_one_size`: all pictures of a step get the same size, which the tower attends as one batch.
+    """
 
     name: str
     count: int
     generate: Generator
     weight: float = 1.0
+    has_one_size: bool = False
 
 
 @dataclass(frozen=True)
@@ -78,12 +82,16 @@ class Steps(Dataset[list[MicroBatch]]):
         batches = []
         for index, share in enumerate(self._shares):
             rng = np.random.default_rng([*self._seed, step, index])
-            samples = [share.generate(rng) for _ in range(share.count)]
+            samples = [share.generate(rng, **self._size(share, step)) for _ in range(share.count)]
             if self._encoder is None:
                 batches.append(self._dense_only(share, samples))
             else:
                 batches.append(self._conversation(share, samples, self._encoder))
         return batches
+
+    def _size(self, share: TaskShare, step: int) -> dict[str, np.random.Generator]:
+        """A fresh generator for every sample of a step, so that each draws the same size."""
+        return {"size_rng": np.random.default_rng([*self._seed, step])} if share.has_one_size else {}
 
     def _dense_only(self, share: TaskShare, samples: list[Sample]) -> MicroBatch:
         pictures = [_picture(sample) for sample in samples]

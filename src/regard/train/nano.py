@@ -123,13 +123,13 @@ def stages(screen_bank: ScreenBank) -> tuple[Stage, ...]:
     )
     talk_stage = Stage(
         "talk",
-        2200,
+        1550,
         1.5e-3,
         is_dense_only=False,
         tower_lr_factor=0.7,
         final_lr_factor=0.03,
         shares=(
-            TaskShare("lines", 48, partial(lines.make, held_out=False)),
+            TaskShare("lines", 48, partial(lines.make, held_out=False), has_one_size=True),
             TaskShare("screens", 4, partial(screen, num_turns=6)),
             TaskShare("scenes", 5, partial(scene, num_turns=6)),
             TaskShare("clips", 2, partial(clips.make, held_out=False, num_turns=4)),

@@ -38,10 +38,14 @@ LONG_QUESTION = "Please output only the text content from the image without any 
 LONG_QUESTION_SHARE = 0.01  # one long prompt pads its whole batch
 
 
-def make(rng: np.random.Generator, *, held_out: bool) -> Sample:
-    """One line of up to 16 characters and the request to read it. truth: {"text": ...}."""
-    width = 32 * int(rng.integers(5, 10))
-    height = 32 * int(rng.integers(1, 3))
+def make(rng: np.random.Generator, *, held_out: bool, size_rng: np.random.Generator | None = None) -> Sample:
+    """One line of up to 16 characters and the request to read it. truth: {"text": ...}.
+
+    `size_rng` draws the picture's size; samples that are given equal ones have pictures of equal size.
+    """
+    size_rng = rng if size_rng is None else size_rng
+    width = 32 * int(size_rng.integers(5, 10))
+    height = 64 if size_rng.random() < 0.3 else 32
     picture, dense, text = render(rng, width, height, lines=1, difficulty=float(rng.random()), held_out=held_out)
     question = QUESTIONS[int(rng.integers(len(QUESTIONS)))]
     if rng.random() < LONG_QUESTION_SHARE:
