@@ -6,6 +6,7 @@ A block stands between `<!-- begin NAME -->` and `<!-- end NAME -->`; what is be
     tree     the files of the package, each with the first sentence of its docstring;
              of folders, what ARCHITECTURE.md says that they hold
     help     what `regard --help` and each command's `--help` say
+    nano     the accuracies of regard-nano, from the committed result of `regard eval nano --json`
 
 `--check` writes nothing and exits with 1 if a file is stale; tests/docs/test_docs.py does the same.
 """
@@ -13,6 +14,7 @@ A block stands between `<!-- begin NAME -->` and `<!-- end NAME -->`; what is be
 from __future__ import annotations
 
 import ast
+import json
 import re
 import sys
 from collections.abc import Callable
@@ -30,7 +32,8 @@ from regard.weights.memory import count_parameters, memory_need, weight_bytes
 
 ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "src" / "regard"
-FILES = (ROOT / "README.md", ROOT / "docs" / "cli.md")
+FILES = (ROOT / "README.md", ROOT / "docs" / "cli.md", NANO_FOLDER / "README.md")
+NANO_RESULT = ROOT / "benchmarks" / "nano.json"
 FOLDED = ("cli", "train", "evals", "parity")  # folders whose files the README does not list one by one
 MAX_PHRASE = 94
 CONTEXTS = (4096, 32768, 262144)
@@ -109,7 +112,25 @@ def tree() -> str:
     return "```text\n" + "\n".join(f"{name:<{width}}{phrase}".rstrip() for name, phrase in rows) + "\n```"
 
 
-BLOCKS: dict[str, Callable[[], str]] = {"models": models_table, "tree": tree, "help": help_blocks}
+def nano_table() -> str:
+    """One row per measure, with its 95 % interval and, where there is one, the goal."""
+    result = json.loads(NANO_RESULT.read_text())
+    rows = ["| task | measure | value | 95 % interval | samples | goal |", "|---|---|---|---|---|---|"]
+    for row in result["rows"]:
+        value, low, high = (f"{100 * row[key]:.1f} %" for key in ("value", "low", "high"))
+        goal = (
+            "-" if row["goal"] is None else f"{'at most' if row['is_error'] else 'at least'} {100 * row['goal']:.0f} %"
+        )
+        rows.append(f"| {row['task']} | {row['measure']} | {value} | {low} to {high} | {row['num_samples']} | {goal} |")
+    return "\n".join(rows)
+
+
+BLOCKS: dict[str, Callable[[], str]] = {
+    "models": models_table,
+    "tree": tree,
+    "help": help_blocks,
+    "nano": nano_table,
+}
 
 
 def updated(text: str) -> str:

@@ -123,7 +123,7 @@ def stages(screen_bank: ScreenBank) -> tuple[Stage, ...]:
     )
     talk_stage = Stage(
         "talk",
-        1550,
+        1050,
         1.5e-3,
         is_dense_only=False,
         tower_lr_factor=0.7,
