@@ -11,6 +11,7 @@ import pytest
 import torch
 from PIL import Image as PILImage
 
+from regard.cli.main import run
 from regard.messages import Image, Message, Text
 from regard.model.config import ModelConfig
 from regard.processing.processor import Processor
@@ -172,3 +173,21 @@ def test_the_exported_folder_loads_and_holds_the_moving_average(side_files: Path
     loaded = load_model(tmp_path)
     for name, parameter in loaded.named_parameters():
         assert torch.equal(parameter.float(), trainer.ema[name].bfloat16().float()), name
+
+
+def test_a_run_can_start_from_a_checkpoint_instead_of_random_weights(side_files: Path, tmp_path: Path) -> None:
+    def trainer(seed: int) -> Trainer:
+        config = TrainConfig(out=tmp_path, seed=seed, use_bf16=False)
+        return Trainer(small_config(side_files), nano.kind_classes(), config, side_files)
+
+    first, second = trainer(1), trainer(2)
+    name = "model.language_model.layers.0.mlp.up_proj.weight"
+    assert not torch.equal(first.ema[name], second.ema[name])
+    second.start_from(first.model)
+    assert torch.equal(second.ema[name], first.ema[name])
+    assert torch.equal(second.model.state_dict()[name], first.model.state_dict()[name])
+
+
+def test_an_unknown_recipe_is_one_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["train", "huge", "--out", str(tmp_path)]) == 2
+    assert "'huge' is unknown" in capsys.readouterr().err

@@ -15,13 +15,16 @@ import typer
 if TYPE_CHECKING:
     from rich.progress import Progress
 
-NUM_TRAINING_SCREENS = 12_000
+NUM_TRAINING_SCREENS = 6_000
 
 
 def train(
     recipe: Annotated[str, typer.Argument(help="What to train; only 'nano' for now.")],
     out: Annotated[Path, typer.Option("--out", help="Folder of the run: state, log, rendered data, the result.")],
     seed: Annotated[int, typer.Option("--seed", help="Seed of weights and samples.")] = 0,
+    init: Annotated[
+        str | None, typer.Option("--init", help="Start from this checkpoint ('nano' or a folder), not from random.")
+    ] = None,
     seconds: Annotated[
         float | None, typer.Option("--seconds", help="Stop in good order after this time; run again to continue.")
     ] = None,
@@ -38,6 +41,7 @@ def train(
     from rich.progress import Progress
 
     from regard.train.run import train_nano
+    from regard.weights.hub import resolve_model
 
     with Progress(disable=json_lines) as progress:
         is_done = train_nano(
@@ -46,6 +50,7 @@ def train(
             seconds=math.inf if seconds is None else seconds,
             num_workers=workers,
             num_screens=NUM_TRAINING_SCREENS,
+            init=resolve_model(init, offline=True) if init else None,
             on_report=_reporter(progress, json_lines=json_lines),
         )
     typer.echo(f"{out / 'model'} is written" if is_done else f"stopped in good order; run again to continue in {out}")

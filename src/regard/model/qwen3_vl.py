@@ -56,7 +56,7 @@ class Qwen3VL(nn.Module):
         features: VisionFeatures = self.model.visual(pixel_values, grid_thw)
         return features
 
-    def forward(
+    def hidden_states(
         self,
         input_ids: Tensor,
         position_ids: Tensor,
@@ -64,12 +64,11 @@ class Qwen3VL(nn.Module):
         visual: VisionFeatures | None = None,
         visual_mask: Tensor | None = None,
         cache: KVCache | None = None,
-        logits_to_keep: int = 0,
     ) -> Tensor:
-        """Logits for a batch.
+        """Run the decoder over a batch.
 
         Shapes:  input_ids (B, T); position_ids (3, B, T); visual rows (V, H) go to the V True positions of
-                 visual_mask (B, T) in row-major order; returns (B, T, vocab), or the last `logits_to_keep` of T.
+                 visual_mask (B, T) in row-major order; returns (B, T, H).
         Errors:  ValueError if the mask and the rows disagree in number.
         """
         x_BTH = self.model.language_model.embed_tokens(input_ids)
@@ -80,11 +79,29 @@ class Qwen3VL(nn.Module):
             x_BTH = x_BTH.clone()
             x_BTH[visual_mask] = visual.embeds.to(x_BTH.dtype)
             deepstack = visual.deepstack
-        hidden_BTH = self.model.language_model(
+        hidden_BTH: Tensor = self.model.language_model(
             x_BTH, position_ids, deepstack=deepstack, visual_mask_BT=visual_mask, cache=cache
         )
+        return hidden_BTH
+
+    def logits(self, rows_NH: Tensor) -> Tensor:
+        """Scores of the next token for any rows of hidden states. Shapes: (N, H) to (N, vocab)."""
+        head = self.model.language_model.embed_tokens.weight if self.lm_head is None else self.lm_head.weight
+        return torch.nn.functional.linear(rows_NH, head)
+
+    def forward(
+        self,
+        input_ids: Tensor,
+        position_ids: Tensor,
+        *,
+        visual: VisionFeatures | None = None,
+        visual_mask: Tensor | None = None,
+        cache: KVCache | None = None,
+        logits_to_keep: int = 0,
+    ) -> Tensor:
+        """Logits for a batch: `hidden_states`, then (B, T, vocab), or the last `logits_to_keep` of T."""
+        hidden_BTH = self.hidden_states(input_ids, position_ids, visual=visual, visual_mask=visual_mask, cache=cache)
         # Flat rows: a slice (1, 1, H) keeps the stride of all T rows, for which the CPU's bf16 product copies the
         # whole head (2B: 0.6 GB and 10 s).
         rows_NH = hidden_BTH[:, -logits_to_keep:].flatten(0, 1)
-        head = self.model.language_model.embed_tokens.weight if self.lm_head is None else self.lm_head.weight
-        return torch.nn.functional.linear(rows_NH, head).view(hidden_BTH.shape[0], -1, head.shape[0])
+        return self.logits(rows_NH).view(len(input_ids), -1, self.config.text.vocab_size)

@@ -10,7 +10,8 @@ Shape letters: B samples, T tokens, P patches, V visual tokens.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -57,6 +58,14 @@ class MicroBatch:
     position_ids: Tensor | None = None
     labels: Tensor | None = None
     visual_mask: Tensor | None = None
+
+    def to(self, device: str) -> MicroBatch:
+        """The same on another device."""
+        moved: dict[str, Any] = {"dense": {name: tensor.to(device) for name, tensor in self.dense.items()}}
+        for name in ("pixel_values", "input_ids", "position_ids", "labels", "visual_mask"):
+            tensor = getattr(self, name)
+            moved[name] = None if tensor is None else tensor.to(device)
+        return replace(self, **moved)
 
 
 class Steps(Dataset[list[MicroBatch]]):

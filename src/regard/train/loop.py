@@ -42,7 +42,7 @@ class TrainConfig:
     num_workers: int = 1
     save_every_s: float = 120.0
     report_every: int = 50
-    ema_decay: float = 0.998
+    ema_decay: float = 0.99
     device: str = "cpu"
     use_bf16: bool = True
     seconds: float = math.inf
@@ -63,6 +63,11 @@ class Trainer:
         self.encoder = Encoder(encoder_folder) if encoder_folder else None
         self.stage_name, self.step = "", 0
         self._started = time.monotonic()
+
+    def start_from(self, model: Qwen3VL) -> None:
+        """Begin with another model's weights instead of random ones."""
+        self.model.load_state_dict(model.state_dict())
+        self.ema = {name: p.detach().clone() for name, p in self.model.named_parameters()}
 
     def run(self, stages: tuple[Stage, ...], on_report: Callable[[dict[str, Any]], None]) -> bool:
         """Run the stages that are not done yet; returns False if time ran out first."""
@@ -103,7 +108,7 @@ class Trainer:
         meter, saved_at = Meter(), time.monotonic()
         for batches in loader(steps, first_step=self.step, num_workers=self.config.num_workers):
             set_learning_rate(optimizers, stage, self.step)
-            for batch in batches:
+            for batch in (batch.to(self.config.device) for batch in batches):
                 meter.add(batch.task, self._backward(batch, stage), num_samples=batch_size(batch))
             torch.nn.utils.clip_grad_norm_(self._parameters(), 1.0)
             for optimizer in optimizers:
@@ -128,13 +133,18 @@ class Trainer:
         report: dict[str, float] = {}
         with bf16:
             visual = self.model.encode_vision(batch.pixel_values, batch.grids) if batch.grids else None
-            loss = torch.zeros(())
+            loss = torch.zeros((), device=self.config.device)
             if batch.dense and visual is not None:
                 dense_loss, report = self.heads(visual.embeds, batch.dense)
                 loss = loss + dense_loss * (stage.dense_weight if stage.is_dense_only else LM_DENSE_WEIGHT)
             if batch.input_ids is not None and batch.position_ids is not None and batch.labels is not None:
-                logits = self.model(batch.input_ids, batch.position_ids, visual=visual, visual_mask=batch.visual_mask)
-                lm_loss, accuracy = answer_loss(logits, batch.labels)
+                hidden_BTH = self.model.hidden_states(
+                    batch.input_ids, batch.position_ids, visual=visual, visual_mask=batch.visual_mask
+                )
+                # Logits are made for the answers only: they are a small part of the tokens.
+                wanted_BT = batch.labels[:, 1:]
+                is_answer = wanted_BT != IGNORED
+                lm_loss, accuracy = answer_loss(self.model.logits(hidden_BTH[:, :-1][is_answer]), wanted_BT[is_answer])
                 report |= {"lm": float(lm_loss.detach()), "token_accuracy": accuracy}
                 loss = loss + lm_loss
         (loss * batch.weight).backward()
@@ -221,13 +231,10 @@ def batch_size(batch: MicroBatch) -> int:
     return len(batch.grids) if batch.input_ids is None else batch.input_ids.shape[0]
 
 
-def answer_loss(logits_BTV: Tensor, labels_BT: Tensor) -> tuple[Tensor, float]:
-    """Mean cross-entropy of the answer's tokens, and the share predicted right."""
-    predicted, wanted = logits_BTV[:, :-1], labels_BT[:, 1:]
-    is_answer = wanted != IGNORED
-    logits_NV, wanted_N = predicted[is_answer].float(), wanted[is_answer]
+def answer_loss(logits_NV: Tensor, wanted_N: Tensor) -> tuple[Tensor, float]:
+    """Mean cross-entropy of the answers' tokens, and the share predicted right."""
     accuracy = float((logits_NV.argmax(-1) == wanted_N).float().mean())
-    return F.cross_entropy(logits_NV, wanted_N), accuracy
+    return F.cross_entropy(logits_NV.float(), wanted_N), accuracy
 
 
 def set_learning_rate(optimizers: Sequence[torch.optim.Optimizer], stage: Stage, step: int) -> None:

@@ -123,17 +123,17 @@ def stages(screen_bank: ScreenBank) -> tuple[Stage, ...]:
     )
     talk_stage = Stage(
         "talk",
-        1050,
+        920,
         1.5e-3,
         is_dense_only=False,
         tower_lr_factor=0.7,
         final_lr_factor=0.03,
         shares=(
-            TaskShare("lines", 48, partial(lines.make, held_out=False), has_one_size=True),
-            TaskShare("screens", 4, partial(screen, num_turns=6)),
-            TaskShare("scenes", 5, partial(scene, num_turns=6)),
-            TaskShare("clips", 2, partial(clips.make, held_out=False, num_turns=4)),
-            TaskShare("talk", 12, partial(talk.make, held_out=False), weight=0.3),
+            TaskShare("lines", 40, partial(lines.make, held_out=False), has_one_size=True),
+            TaskShare("screens", 2, partial(screen, num_turns=6)),
+            TaskShare("scenes", 14, partial(scene, num_turns=6)),
+            TaskShare("clips", 1, partial(clips.make, held_out=False, num_turns=4)),
+            TaskShare("talk", 8, partial(talk.make, held_out=False), weight=0.3),
         ),
     )
     return (spell, look, look2, talk_stage)
