@@ -77,7 +77,7 @@ def held_out_prompts() -> list[tuple[Message, ...]]:
 
 def test_the_trained_nano_answers_50_held_out_prompts_like_the_reference(nano_folder: Path) -> None:
     if not (nano_folder / "model.safetensors").is_file():
-        pytest.skip(f"{nano_folder} has no weights")
+        pytest.fail(f"{nano_folder} has no weights: the checkpoint is part of the package")
     prompts = held_out_prompts()
     assert len(prompts) == 50
     assert differing(Comparison("nano", nano_folder), prompts) == []
