@@ -17,7 +17,7 @@ from regard.model.config import ModelConfig
 from regard.processing.processor import Processor
 from regard.train import nano
 from regard.train.batches import IGNORED, Steps, TaskShare
-from regard.train.dense import CHARS, SLOTS, targets
+from regard.train.dense import CHARS, SLOTS, DenseHeads, targets
 from regard.train.encode import Encoder
 from regard.train.loop import TrainConfig, Trainer
 from regard.train.nano_folder import write_side_files
@@ -191,3 +191,22 @@ def test_a_run_can_start_from_a_checkpoint_instead_of_random_weights(side_files:
 def test_an_unknown_recipe_is_one_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["train", "huge", "--out", str(tmp_path)]) == 2
     assert "'huge' is unknown" in capsys.readouterr().err
+
+
+def test_cells_that_hold_nothing_do_not_teach_what_colour_a_shape_has() -> None:
+    """Class and colour were once averaged over all cells; the many empty ones drowned the few that hold a shape."""
+    torch.manual_seed(0)
+    heads = DenseHeads(8, 3)
+
+    def gradient(num_empty: int) -> torch.Tensor:
+        num_cells = 1 + num_empty
+        batch = {name: torch.zeros(num_cells, dtype=torch.long) for name in ("kind", "name")}
+        batch["kind"][0] = batch["name"][0] = 2
+        batch |= {"chars": torch.zeros(num_cells, SLOTS, dtype=torch.long), "box": torch.zeros(num_cells, 4)}
+        heads.zero_grad()
+        heads(torch.randn(num_cells, 8, generator=torch.Generator().manual_seed(1)), batch)[0].backward()
+        assert heads.name.bias.grad is not None
+        return heads.name.bias.grad.clone()
+
+    assert torch.allclose(gradient(0), gradient(500), atol=1e-6)
+    assert gradient(0).abs().max() > 0.1

@@ -95,22 +95,29 @@ class DenseHeads(nn.Module):
         logits = self.chars(x).view(-1, NUM_CHAR_CLASSES).float()
         wanted = batch["chars"].view(-1)
         is_char = wanted > 0
-        loss = F.cross_entropy(logits, wanted, weight=None, reduction="none")
+        loss = F.cross_entropy(logits, wanted, reduction="none")
         # Empty slots are most of the slots; they count for little so that characters lead.
         weight = torch.where(is_char, 1.0, 0.1)
         num_chars = is_char.sum().clamp(min=1)
         char_loss = (loss * weight).sum() / weight.sum()
         has_item = batch["kind"] > 0
         num_items = has_item.sum().clamp(min=1)
+        # Means over the cells that hold something: most cells hold nothing, and lines of text hold no item at all, so
+        # that plain means teach to answer "nothing" and hardly anything else.
         kind_logits = self.kind(x).float()
-        kind_loss = F.cross_entropy(kind_logits, batch["kind"])
-        name_loss = F.cross_entropy(self.name(x).float(), batch["name"])
+        kind_losses = F.cross_entropy(kind_logits, batch["kind"], reduction="none")
+        kind_loss = (kind_losses * has_item).sum() / num_items + 0.2 * kind_losses.mean()
+        has_name = batch["name"] > 0
+        num_names = has_name.sum().clamp(min=1)
+        name_logits = self.name(x).float()
+        name_loss = (F.cross_entropy(name_logits, batch["name"], reduction="none") * has_name).sum() / num_names
         box_error = (self.box(x).float() - batch["box"]).abs().sum(-1)
         box_loss = (box_error * has_item).sum() / num_items
         right = (logits.argmax(-1) == wanted) & is_char
         report = {
             "chars": float(right.sum() / num_chars),
             "kind": float(((kind_logits.argmax(-1) == batch["kind"]) & has_item).sum() / num_items),
+            "name": float(((name_logits.argmax(-1) == batch["name"]) & has_name).sum() / num_names),
             "box": float(box_loss.detach() / 4),
         }
         return char_loss + 0.5 * kind_loss + 0.5 * name_loss + 2.0 * box_loss, report

@@ -1,9 +1,8 @@
 """regard-nano: its architecture and how it is trained, start to end, in one file.
 
     stage     what                                                              learns
-    spell     one clean line of text in plain fonts, dense truth                tower + dense heads
-    look      the same in all fonts                                             tower + dense heads
-    look2     harder lines, several lines, scenes, screens, dense truth         tower + dense heads
+    look      plain lines, scenes and screens together, dense truth             tower + dense heads
+    look2     the same with all fonts, several lines, more screens              tower + dense heads
     talk      all tasks as conversations, dense truth kept as a second loss;    everything
               the learning rate falls to 3 %, and the moving average ships
 
@@ -104,39 +103,47 @@ def kind_classes() -> dict[str, int]:
 def stages(screen_bank: ScreenBank) -> tuple[Stage, ...]:
     """The recipe. The numbers of steps fit two to three hours of two cores with bfloat16 matrix units."""
     plain_line = partial(_dense_line, width=256, height=32, max_lines=1, difficulty=0.0)
-    easy_line = partial(_dense_line, width=256, height=32, max_lines=1, difficulty=0.3)
     hard_line = partial(_dense_line, width=256, height=64, max_lines=3, difficulty=1.0)
     scene = partial(scenes.make, held_out=False)
     screen = partial(screen_turns, bank=screen_bank)
-    spell = Stage("spell", 1000, 1.5e-3, (TaskShare("lines", 64, plain_line),), is_dense_only=True)
-    look = Stage("look", 1200, 1.5e-3, (TaskShare("lines", 64, easy_line),), is_dense_only=True)
-    look2 = Stage(
-        "look2",
-        400,
-        1.2e-3,
+    look = Stage(
+        "look",
+        4000,
+        1.5e-3,
         is_dense_only=True,
         shares=(
-            TaskShare("lines", 40, hard_line),
-            TaskShare("scenes", 4, scene, weight=0.5),
+            TaskShare("lines", 64, plain_line),
+            TaskShare("scenes", 8, scene),
+            TaskShare("screens", 3, partial(screen, num_turns=1)),
+        ),
+    )
+    look2 = Stage(
+        "look2",
+        4000,
+        1.5e-3,
+        is_dense_only=True,
+        shares=(
+            TaskShare("lines", 48, hard_line),
+            TaskShare("scenes", 8, scene),
             TaskShare("screens", 6, partial(screen, num_turns=1)),
         ),
     )
     talk_stage = Stage(
         "talk",
-        920,
+        6000,
         1.5e-3,
         is_dense_only=False,
         tower_lr_factor=0.7,
         final_lr_factor=0.03,
         shares=(
             TaskShare("lines", 40, partial(lines.make, held_out=False), has_one_size=True),
-            TaskShare("screens", 2, partial(screen, num_turns=6)),
-            TaskShare("scenes", 14, partial(scene, num_turns=6)),
-            TaskShare("clips", 1, partial(clips.make, held_out=False, num_turns=4)),
+            TaskShare("screens", 4, partial(screen, num_turns=6)),
+            TaskShare("scenes", 8, partial(scene, num_turns=6)),
+            TaskShare("clips", 2, partial(clips.make, held_out=False, num_turns=4)),
             TaskShare("talk", 8, partial(talk.make, held_out=False), weight=0.3),
         ),
     )
-    return (spell, look, look2, talk_stage)
+    return (look, look2, talk_stage)
 
 
 def generators(screen_bank: ScreenBank) -> tuple[Generator, ...]:
