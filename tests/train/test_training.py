@@ -16,9 +16,9 @@ from regard.messages import Image, Message, Text
 from regard.model.config import ModelConfig
 from regard.processing.processor import Processor
 from regard.train import nano
-from regard.train.batches import IGNORED, Steps, TaskShare
+from regard.train.batches import Steps, TaskShare
 from regard.train.dense import CHARS, SLOTS, DenseHeads, targets
-from regard.train.encode import Encoder
+from regard.train.encode import IGNORED, Encoder
 from regard.train.loop import TrainConfig, Trainer
 from regard.train.nano_folder import write_side_files
 from regard.train.run import export

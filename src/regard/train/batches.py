@@ -23,11 +23,10 @@ from regard.messages import Image
 from regard.model.config import ModelConfig
 from regard.processing.image import patchify, resize
 from regard.train.dense import CELL_PX, targets
-from regard.train.encode import EncodedSample, Encoder
+from regard.train.encode import IGNORED, EncodedSample, Encoder
 from regard.train.world.sample import Sample
 
 MEAN = STD = (0.5, 0.5, 0.5)
-IGNORED = -100
 Generator = Callable[..., Sample]  # (rng), or (rng, size_rng=...) for a share with one size
 
 
@@ -123,7 +122,7 @@ class Steps(Dataset[list[MicroBatch]]):
         for sample, (_, h, w) in zip(samples, grids, strict=True):
             if sample.dense is None:
                 return {}
-            size = _source_size(sample)
+            size = _source(sample).size
             made.append(targets(sample.dense, size, (w // merge, h // merge), self._kinds))
         return {
             name: torch.from_numpy(np.concatenate([getattr(t, name) for t in made]))
@@ -163,15 +162,15 @@ def _pad(encoded: list[EncodedSample]) -> dict[str, Tensor]:
     return {"input_ids": input_ids, "position_ids": position_ids, "labels": labels}
 
 
-def _source_size(sample: Sample) -> tuple[int, int]:
-    image = next(part for part in sample.messages[0].parts if isinstance(part, Image))
-    width, height = image.source.size
-    return width, height
+def _source(sample: Sample) -> PILImage.Image:
+    """The picture that the first turn shows, as it was rendered."""
+    picture: PILImage.Image = next(part for part in sample.messages[0].parts if isinstance(part, Image)).source
+    return picture
 
 
 def _picture(sample: Sample) -> PILImage.Image:
     """The sample's picture, resampled to whole cells."""
-    image = next(part for part in sample.messages[0].parts if isinstance(part, Image)).source
+    image = _source(sample)
     width, height = (max(CELL_PX, round(side / CELL_PX) * CELL_PX) for side in image.size)
     return PILImage.fromarray(resize(image, height, width))
 

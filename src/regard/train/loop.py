@@ -25,12 +25,12 @@ from torch import Tensor, nn
 
 from regard.model.config import ModelConfig
 from regard.model.qwen3_vl import Qwen3VL
-from regard.train.batches import IGNORED, MicroBatch, Steps, loader
+from regard.train.batches import MicroBatch, Steps, loader
 from regard.train.dense import DenseHeads
-from regard.train.encode import Encoder
+from regard.train.encode import IGNORED, Encoder
 from regard.train.nano import Stage
 
-LM_DENSE_WEIGHT = 0.5
+DENSE_WEIGHT_BESIDE_ANSWERS = 0.5
 
 
 @dataclass(frozen=True)
@@ -136,7 +136,7 @@ class Trainer:
             loss = torch.zeros((), device=self.config.device)
             if batch.dense and visual is not None:
                 dense_loss, report = self.heads(visual.embeds, batch.dense)
-                loss = loss + dense_loss * (stage.dense_weight if stage.is_dense_only else LM_DENSE_WEIGHT)
+                loss = loss + dense_loss * (1.0 if stage.is_dense_only else DENSE_WEIGHT_BESIDE_ANSWERS)
             if batch.input_ids is not None and batch.position_ids is not None and batch.labels is not None:
                 hidden_BTH = self.model.hidden_states(
                     batch.input_ids, batch.position_ids, visual=visual, visual_mask=batch.visual_mask

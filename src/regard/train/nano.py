@@ -83,7 +83,6 @@ class Stage:
     tower_lr_factor: float = 1.0
     warmup_steps: int = 200
     final_lr_factor: float = 1.0
-    dense_weight: float = 1.0
 
 
 def _dense_line(rng: np.random.Generator, *, width: int, height: int, max_lines: int, difficulty: float) -> Sample:
