@@ -12,6 +12,7 @@ It does not load anything and sets nothing but torch's thread count, and that on
 from __future__ import annotations
 
 import os
+import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -128,6 +129,16 @@ def available_memory_bytes() -> int | None:
     """Return the memory that a new allocation can have, container limits included; None where unknown."""
     found = [value for value in (_meminfo_available(), _cgroup_available()) if value is not None]
     return min(found, default=None)
+
+
+def resident_memory_bytes() -> int:
+    """Return what this process holds in memory now (where the system does not say: the most it ever held)."""
+    try:
+        return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    except OSError:
+        import resource
+
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
 
 def total_memory_bytes() -> int | None:

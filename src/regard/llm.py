@@ -4,19 +4,20 @@
     reply = vl.chat(["shot.png", "Where is the Save button?"])
     for event in vl.stream(messages, max_tokens=256): ...
 
-A request: `normalize` -> the preset and the options -> `Processor` -> `generate` -> ids become characters ->
-stop strings -> thinking, text and tool calls apart -> events; the last event carries the whole `Reply`.
+A request: `normalize` -> the preset and the options -> `Processor` -> the engine -> `Answer` (ids become characters,
+stop strings, thinking, text and tool calls apart) -> events; the last event carries the whole `Reply`.
 What is given is checked before the first event: `stream` raises at once, not when it is first iterated.
 
 Sampling options come from the preset, or without one from the checkpoint's generation_config.json (greedy
 where it says do_sample false); options of the call beat both.
 
-One request runs at a time; batching belongs to an engine. Nothing is remembered between calls: history is the
-caller's list of messages.
+Calls may come from many threads: the engine answers them together. History is the caller's list of messages; what is
+remembered between calls is only what makes them faster (the engine's prefix and vision caches).
 """
 
 from __future__ import annotations
 
+import itertools
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import fields, replace
@@ -26,19 +27,18 @@ from typing import Any, TypedDict, Unpack
 import torch
 
 from regard import presets
+from regard.answer import Answer
 from regard.conversation import normalize, within
 from regard.device import Choice, choose_device, choose_dtype, use_allowed_cpus
+from regard.engine.engine import Engine, EngineConfig, Tokens
+from regard.engine.loop import EngineLoop, Stream
 from regard.errors import CapacityError, ConfigError
-from regard.generate import generate
 from regard.inputs import ModelInputs
 from regard.model.qwen3_vl import Qwen3VL
-from regard.processing.coordinates import find_boxes_and_points
 from regard.processing.image import ResizeBackend
 from regard.processing.processor import Processor, VideoDialect
-from regard.processing.reply_parser import ReplyParser, parse_reply
-from regard.processing.tokenizer import IncrementalDecoder
-from regard.reply import Event, FinishReason, Reply, Usage
-from regard.sampling_params import SamplingParams
+from regard.reply import Event, Reply
+from regard.sampling_params import SamplingParams, Structure
 from regard.weights.checkpoint import load_model, read_config
 from regard.weights.hub import resolve_model
 from regard.weights.memory import count_parameters
@@ -60,17 +60,34 @@ class SamplingOptions(TypedDict, total=False):
     seed: int | None
     stop: str | Sequence[str]
     max_tokens: int
+    n: int
+    logit_bias: Mapping[int, float]
+    num_logprobs: int | None
+    thinking_budget: int | None
+    structure: Structure | None
+    ignore_eos: bool
+    min_tokens: int
+    stop_token_ids: Sequence[int]
 
 
 class LLM:
     """A loaded checkpoint that answers. `device` and `dtype` are choices with their reasons."""
 
-    def __init__(self, name: str, model: Qwen3VL, processor: Processor, device: Choice, dtype: Choice) -> None:
+    def __init__(
+        self,
+        name: str,
+        model: Qwen3VL,
+        processor: Processor,
+        device: Choice,
+        dtype: Choice,
+        engine_config: EngineConfig = EngineConfig(),
+    ) -> None:
         self.name = name
         self.model = model
         self.processor = processor
         self.device = device
         self.dtype = dtype
+        self.engine = EngineLoop(lambda: Engine(model, known_tokens(processor), engine_config))
 
     @classmethod
     def load(
@@ -82,6 +99,7 @@ class LLM:
         video_dialect: VideoDialect = "authors",
         resize_backend: ResizeBackend = "torch",
         offline: bool = False,
+        engine: EngineConfig = EngineConfig(),
         on_progress: Callable[[int, int], None] | None = None,
     ) -> LLM:
         """Load "nano", a folder or a hub id.
@@ -98,8 +116,10 @@ class LLM:
         try:
             model = load_model(folder, device=chosen_device.value, dtype=chosen_dtype.value, on_progress=on_progress)
         except torch.OutOfMemoryError as error:
-            raise _out_of_memory(chosen_device, "the weights") from error
-        return cls(name, model, processor, chosen_device, chosen_dtype)
+            raise CapacityError(
+                f"{chosen_device.value} has no memory left for the weights; use a smaller model, or run with device cpu"
+            ) from error
+        return cls(name, model, processor, chosen_device, chosen_dtype, engine)
 
     @property
     def is_thinking(self) -> bool:
@@ -116,10 +136,7 @@ class LLM:
         **options: Unpack[SamplingOptions],
     ) -> Reply:
         """Return the whole answer to `what` (see `conversation.normalize`)."""
-        events = self.stream(what, preset=preset, tools=tools, add_vision_id=add_vision_id, **options)
-        *_, done = events
-        assert done.reply is not None
-        return done.reply
+        return _last(self.stream(what, preset=preset, tools=tools, add_vision_id=add_vision_id, **options))
 
     def stream(
         self,
@@ -134,6 +151,23 @@ class LLM:
 
         Errors: InputError, ConfigError and CapacityError at once, before anything is yielded.
         """
+        if options.get("n", 1) != 1:
+            raise ConfigError(f"n is {options['n']}; a stream or a chat has one answer, `answers` gives several")
+        return self.answers(what, preset=preset, tools=tools, add_vision_id=add_vision_id, **options)[0]
+
+    def answers(
+        self,
+        what: Any,
+        *,
+        preset: str | None = None,
+        tools: Sequence[Mapping[str, Any]] | None = None,
+        add_vision_id: bool = False,
+        **options: Unpack[SamplingOptions],
+    ) -> list[Iterator[Event]]:
+        """Ask once and return a stream of events for each of the `n` answers; they are made at the same time.
+
+        Errors: as `stream`.
+        """
         start_s = time.perf_counter()
         messages = normalize(what)
         if preset is not None:
@@ -141,7 +175,16 @@ class LLM:
             messages = within(messages, row.min_pixels, row.max_pixels)
         params = self.sampling_params(preset, **options)
         inputs = self.processor(messages, tools=tools, add_vision_id=add_vision_id)
-        return self._answer(inputs, params, start_s, time.perf_counter() - start_s)
+        preprocess_s = time.perf_counter() - start_s
+        streams = self.engine.submit(inputs, params, starts_in_thinking=self.is_thinking)
+        return [self._events(inputs, params, stream, start_s, preprocess_s) for stream in streams]
+
+    def chat_many(
+        self, whats: Sequence[Any], *, preset: str | None = None, **options: Unpack[SamplingOptions]
+    ) -> list[Reply]:
+        """Return the answers to several independent questions, worked on together."""
+        streams = [self.stream(what, preset=preset, **options) for what in whats]
+        return [_last(stream) for stream in streams]
 
     def sampling_params(self, preset: str | None = None, **options: Unpack[SamplingOptions]) -> SamplingParams:
         """Return what a call with this preset and these options samples with."""
@@ -156,113 +199,25 @@ class LLM:
         if "stop" in given:
             stop = given["stop"]
             given["stop"] = (stop,) if isinstance(stop, str) else tuple(stop)
+        if "stop_token_ids" in given:
+            given["stop_token_ids"] = tuple(given["stop_token_ids"])
         return replace(base, **given)
 
-    def _answer(
-        self, inputs: ModelInputs, params: SamplingParams, start_s: float, preprocess_s: float
+    def _events(
+        self, inputs: ModelInputs, params: SamplingParams, stream: Stream, start_s: float, preprocess_s: float
     ) -> Iterator[Event]:
-        tokenizer = self.processor.tokenizer
-        decoder = IncrementalDecoder(tokenizer)
-        stops = StopStrings(params.stop)
-        parser = ReplyParser(starts_in_thinking=self.is_thinking)
-        token_ids: list[int] = []
-        raw: list[str] = []
-        ttft_s = 0.0
-        finish_reason: FinishReason = "length"
-
-        def events_of(text: str) -> Iterator[Event]:
-            raw.append(text)
-            for kind, piece in parser.push(text):
-                yield Event(kind, piece)
-
+        answer = Answer(inputs, self.processor, params.stop, start_s=start_s, preprocess_s=preprocess_s)
         try:
-            for token in generate(
-                self.model,
-                inputs,
-                params,
-                eos_token_ids=tokenizer.eos_token_ids,
-                num_token_ids=tokenizer.vocab_size,
-            ):
-                token_ids.append(token)
-                ttft_s = ttft_s or time.perf_counter() - start_s
-                if token in tokenizer.eos_token_ids:
-                    finish_reason = "stop"
+            for output in stream:
+                for sampled in output.sampled:
+                    yield from answer.push(sampled.token_id)
+                    if answer.is_over:
+                        break
+                if answer.is_over:
                     break
-                yield from events_of(stops.push(decoder.push(token)))
-                if stops.is_hit:
-                    finish_reason = "stop"
-                    break
-        except torch.OutOfMemoryError as error:
-            raise _out_of_memory(self.device, f"{len(inputs.input_ids)} prompt tokens") from error
-        yield from events_of(stops.push(decoder.flush()) + stops.flush())
-        for kind, piece in parser.finish():
-            yield Event(kind, piece)
-        usage = Usage(
-            num_prompt_tokens=len(inputs.input_ids),
-            num_output_tokens=len(token_ids),
-            num_visual_tokens=sum(report.num_visual_tokens for report in inputs.media),
-            preprocess_s=preprocess_s,
-            ttft_s=ttft_s,
-            total_s=time.perf_counter() - start_s,
-        )
-        yield Event("done", reply=self._reply("".join(raw), tuple(token_ids), finish_reason, inputs, usage))
-
-    def _reply(
-        self, raw: str, token_ids: tuple[int, ...], finish_reason: FinishReason, inputs: ModelInputs, usage: Usage
-    ) -> Reply:
-        parsed = parse_reply(raw, starts_in_thinking=self.is_thinking)
-        sizes = [(report.width, report.height) for report in inputs.media if report.kind != "video"]
-        boxes, points = find_boxes_and_points(parsed.text, sizes)
-        return Reply(
-            text=parsed.text,
-            raw=raw,
-            thinking=parsed.thinking,
-            tool_calls=parsed.tool_calls,
-            boxes=boxes,
-            points=points,
-            finish_reason="tool_calls" if parsed.tool_calls else finish_reason,
-            usage=usage,
-            media=inputs.media,
-            token_ids=token_ids,
-        )
-
-
-class StopStrings:
-    """Ends text before the first stop string, and never lets a part of one through.
-
-    Text that could be the beginning of a stop string waits until more is known:
-    with stop "END", "the E" gives "the " and keeps "E"; "a" then gives "Ea", "ND" would have ended it.
-    """
-
-    def __init__(self, stops: Sequence[str]) -> None:
-        self._stops = tuple(stops)
-        self._kept = ""
-        self.is_hit = False
-
-    def push(self, text: str) -> str:
-        """Return the text that is certain now."""
-        if self.is_hit:
-            return ""
-        text = self._kept + text
-        # The stop that is complete first wins, as if the text came character by character.
-        found = [(start + len(stop), start) for stop in self._stops if (start := text.find(stop)) >= 0]
-        if found:
-            self.is_hit = True
-            self._kept = ""
-            return text[: min(found)[1]]
-        num_kept = max((_overlap(text, stop) for stop in self._stops), default=0)
-        self._kept = text[len(text) - num_kept :]
-        return text[: len(text) - num_kept]
-
-    def flush(self) -> str:
-        """Return what was kept back, once it is known that nothing follows."""
-        kept, self._kept = self._kept, ""
-        return kept
-
-
-def _overlap(text: str, stop: str) -> int:
-    """Length of the longest end of `text` that is a beginning of `stop`, shorter than `stop`."""
-    return next((n for n in range(min(len(stop) - 1, len(text)), 0, -1) if text.endswith(stop[:n])), 0)
+        finally:
+            stream.close()  # also when the caller stops listening
+        yield from answer.finish(stream.sequence.cache_hits())
 
 
 def checkpoint_sampling(generation_config: Mapping[str, Any], *, thinking: bool) -> SamplingParams:
@@ -281,11 +236,22 @@ def checkpoint_sampling(generation_config: Mapping[str, Any], *, thinking: bool)
     )
 
 
-def _out_of_memory(device: Choice, what: str) -> CapacityError:
-    return CapacityError(
-        f"{device.value} has no memory left for {what}; "
-        "use a smaller model, lower max_tokens or max_pixels, or run with device cpu"
+def known_tokens(processor: Processor) -> Tokens:
+    """Return the ids that the engine has to know by their meaning."""
+    tokenizer = processor.tokenizer
+    return Tokens(
+        eos=frozenset(tokenizer.eos_token_ids),
+        num_token_ids=tokenizer.vocab_size,
+        start_thinking=tokenizer.find_token("<think>"),
+        end_thinking=tokenizer.find_token("</think>"),
+        close_thinking=tuple(tokenizer.encode("\n</think>\n\n")),
     )
+
+
+def _last(events: Iterator[Event]) -> Reply:
+    *_, done = events
+    assert done.reply is not None
+    return done.reply
 
 
 def load(name: str | Path = "nano", **options: Any) -> LLM:

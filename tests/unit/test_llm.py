@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import given
@@ -12,9 +13,11 @@ from hypothesis import strategies as st
 from PIL import Image as PILImage
 
 import regard
-from regard import llm as llm_module
+from regard.answer import StopStrings
+from regard.engine.loop import EngineLoop
+from regard.engine.sampler import Sampled
 from regard.errors import CheckpointError, ConfigError, InputError
-from regard.llm import LLM, StopStrings, checkpoint_sampling
+from regard.llm import LLM, checkpoint_sampling
 from regard.messages import ToolCall
 from regard.reply import Box, Point
 from regard.sampling_params import SamplingParams
@@ -34,15 +37,29 @@ def thinker(tmp_path_factory: pytest.TempPathFactory) -> LLM:
     return LLM.load(str(tiny_folder(tmp_path_factory.mktemp("tiny") / "model", thinking=True)))
 
 
+class ScriptedStream:
+    """Stands for the engine's stream of one answer."""
+
+    def __init__(self, token_ids: list[int]) -> None:
+        self._token_ids = token_ids
+        self.sequence = SimpleNamespace(cache_hits=list)
+        self.is_closed = False
+
+    def __iter__(self) -> Iterator[SimpleNamespace]:
+        for token_id in self._token_ids:
+            yield SimpleNamespace(sampled=(Sampled(token_id),))
+
+    def close(self) -> None:
+        self.is_closed = True
+
+
 @pytest.fixture
-def say(instruct: LLM, monkeypatch: pytest.MonkeyPatch) -> Say:
+def say(monkeypatch: pytest.MonkeyPatch, instruct: LLM) -> Say:
     """Make every model say one text, token by token: one byte each, special tokens whole."""
 
     def script(text: str) -> None:
-        def tokens(*_: object, **__: object) -> Iterator[int]:
-            yield from instruct.processor.tokenizer.encode(text)
-
-        monkeypatch.setattr(llm_module, "generate", tokens)
+        ids = instruct.processor.tokenizer.encode(text)
+        monkeypatch.setattr(EngineLoop, "submit", lambda *_, **__: [ScriptedStream(ids)])
 
     return script
 

@@ -20,6 +20,8 @@ VISION_ROPE_THETA = 10000.0
 VISION_NORM_EPS = 1e-6
 
 DENSE, MOE = "qwen3_vl", "qwen3_vl_moe"
+# In front of model_type and quant_method in the config.json of our own formats, which no other program can read.
+OWN = "regard_"
 
 
 @dataclass(frozen=True)
@@ -102,10 +104,17 @@ class VisionConfig:
 
 @dataclass(frozen=True)
 class QuantizationConfig:
-    """Block-scaled FP8. `ignored_layers` are module names kept in the checkpoint's own dtype."""
+    """How weights are stored: block-scaled FP8, or our own 8-bit and 4-bit integers (`weights/integer.py`).
 
-    weight_block_size: tuple[int, int]
-    ignored_layers: tuple[str, ...]
+    `ignored_layers` are module names kept in the checkpoint's own dtype, `int8_layers` those that a 4-bit checkpoint
+    keeps in 8 bits; `group_size` counts inputs that share a 4-bit scale.
+    """
+
+    weight_block_size: tuple[int, int] = (128, 128)
+    ignored_layers: tuple[str, ...] = ()
+    method: Literal["fp8", "int8", "int4"] = "fp8"
+    group_size: int = 128
+    int8_layers: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -125,7 +134,10 @@ class ModelConfig:
     @classmethod
     def from_hf(cls, config: Mapping[str, Any]) -> ModelConfig:
         """Build from the parsed config.json. Raises ConfigError naming the key that is wrong."""
+        quantization = _quantization(config.get("quantization_config"))
         model_type = config.get("model_type")
+        if quantization is not None and quantization.method != "fp8":
+            model_type = str(model_type).removeprefix(OWN)
         if model_type not in (DENSE, MOE):
             raise ConfigError(
                 f"config.json says model_type {model_type!r}; this package runs {DENSE!r} and {MOE!r} checkpoints"
@@ -142,7 +154,7 @@ class ModelConfig:
             vision_end_token_id=int(config.get("vision_end_token_id", 151653)),
             tie_word_embeddings=bool(tied),
             dtype=_dtype(config, text),
-            quantization=_quantization(config.get("quantization_config")),
+            quantization=quantization,
         )
         _check(made)
         return made
@@ -252,15 +264,21 @@ def _quantization(quantization: Mapping[str, Any] | None) -> QuantizationConfig 
     if not quantization:
         return None
     method, fmt = quantization.get("quant_method"), quantization.get("fmt", "e4m3")
+    ignored = (*(quantization.get("ignored_layers") or ()), *(quantization.get("modules_to_not_convert") or ()))
+    if method == f"{OWN}int8":
+        return QuantizationConfig(method="int8", ignored_layers=ignored)
+    if method == f"{OWN}int4":
+        group_size, int8_layers = _need(quantization, "group_size"), tuple(quantization.get("int8_layers") or ())
+        return QuantizationConfig(method="int4", ignored_layers=ignored, group_size=group_size, int8_layers=int8_layers)
     if method != "fp8" or fmt != "e4m3":
         raise ConfigError(
-            f"config.json: quantization is {method!r} with format {fmt!r}; only 'fp8' with 'e4m3' is supported"
+            f"config.json: quantization is {method!r} with format {fmt!r}; known are 'fp8' with 'e4m3', "
+            f"'{OWN}int8' and '{OWN}int4'"
         )
     block = quantization.get("weight_block_size")
     if not isinstance(block, list | tuple) or len(block) != 2:
         raise ConfigError(f"config.json: weight_block_size is {block!r}; it must be two numbers such as [128, 128]")
-    ignored = [*(quantization.get("ignored_layers") or ()), *(quantization.get("modules_to_not_convert") or ())]
-    return QuantizationConfig(weight_block_size=(int(block[0]), int(block[1])), ignored_layers=tuple(ignored))
+    return QuantizationConfig(weight_block_size=(int(block[0]), int(block[1])), ignored_layers=ignored)
 
 
 def _check(config: ModelConfig) -> None:

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from regard.model.cache import KVCache
+from regard.model.cache import AttentionCache
 from regard.model.config import ModelConfig
 from regard.model.text import TextModel
 from regard.model.vision import Grid, VisionFeatures, VisionModel
@@ -31,13 +31,13 @@ class Backbone(nn.Module):
 
 
 class Qwen3VL(nn.Module):
-    """The whole model. With tied embeddings there is no `lm_head` parameter."""
+    """The whole model. With tied embeddings there is no `lm_head`, except as an 8-bit copy (`weights/integer.py`)."""
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         self.config = config
         self.model = Backbone(config)
-        self.lm_head: nn.Linear | None = None
+        self.lm_head: nn.Module | None = None
         if not config.tie_word_embeddings:
             self.lm_head = nn.Linear(config.text.hidden_size, config.text.vocab_size, bias=False)
 
@@ -63,7 +63,7 @@ class Qwen3VL(nn.Module):
         *,
         visual: VisionFeatures | None = None,
         visual_mask: Tensor | None = None,
-        cache: KVCache | None = None,
+        cache: AttentionCache | None = None,
     ) -> Tensor:
         """Run the decoder over a batch.
 
@@ -86,8 +86,10 @@ class Qwen3VL(nn.Module):
 
     def logits(self, rows_NH: Tensor) -> Tensor:
         """Scores of the next token for any rows of hidden states. Shapes: (N, H) to (N, vocab)."""
-        head = self.model.language_model.embed_tokens.weight if self.lm_head is None else self.lm_head.weight
-        return torch.nn.functional.linear(rows_NH, head)
+        if self.lm_head is None:
+            return torch.nn.functional.linear(rows_NH, self.model.language_model.embed_tokens.weight)
+        scores: Tensor = self.lm_head(rows_NH)
+        return scores
 
     def forward(
         self,
@@ -96,7 +98,7 @@ class Qwen3VL(nn.Module):
         *,
         visual: VisionFeatures | None = None,
         visual_mask: Tensor | None = None,
-        cache: KVCache | None = None,
+        cache: AttentionCache | None = None,
         logits_to_keep: int = 0,
     ) -> Tensor:
         """Logits for a batch: `hidden_states`, then (B, T, vocab), or the last `logits_to_keep` of T."""

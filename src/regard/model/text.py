@@ -5,8 +5,8 @@
 DeepStack: after decoder layer k (k = 0, 1, 2) the k-th tapped vision features are added to the hidden
 states at the visual positions, and only there. Later layers are untouched.
 
-Attention is causal. It runs in two shapes only: a whole prompt with an empty cache (rows of a batch may be
-right-padded: a causal row never looks at what follows it) and one new token per row with a filled cache.
+Attention is causal. Without a cache it sees whole prompts (rows of a batch may be right-padded: a causal row never
+looks at what follows it); with one, the cache knows what came before and attends (`model/cache.py`).
 Shape letters: B batch, T tokens, H hidden size, N heads, K key/value heads, D head_dim.
 """
 
@@ -19,7 +19,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from regard.kernels.attention import attention
-from regard.model.cache import KVCache
+from regard.model.cache import AttentionCache
 from regard.model.config import TextConfig
 from regard.model.moe import SparseMLP
 from regard.model.rope import mrope_axes, mrope_cos_sin, rotate, text_inv_freq
@@ -55,16 +55,17 @@ class Attention(nn.Module):
         self.q_norm = RMSNorm(config.head_dim, config.rms_norm_eps)
         self.k_norm = RMSNorm(config.head_dim, config.rms_norm_eps)
 
-    def forward(self, x_BTH: Tensor, cos_BTD: Tensor, sin_BTD: Tensor, cache: KVCache | None) -> Tensor:
+    def forward(self, x_BTH: Tensor, cos_BTD: Tensor, sin_BTD: Tensor, cache: AttentionCache | None) -> Tensor:
         batch, num_tokens, _ = x_BTH.shape
         heads = (batch, num_tokens, -1, self.head_dim)
         cos, sin = cos_BTD[:, None], sin_BTD[:, None]
         q_BNTD = rotate(self.q_norm(self.q_proj(x_BTH).view(heads)).transpose(1, 2), cos, sin)
         k_BKTD = rotate(self.k_norm(self.k_proj(x_BTH).view(heads)).transpose(1, 2), cos, sin)
         v_BKTD = self.v_proj(x_BTH).view(heads).transpose(1, 2)
-        if cache is not None:
-            k_BKTD, v_BKTD = cache.extend(self.layer, k_BKTD, v_BKTD)
-        out_BNTD = attention(q_BNTD, k_BKTD, v_BKTD, is_causal=num_tokens > 1)
+        if cache is None:
+            out_BNTD = attention(q_BNTD, k_BKTD, v_BKTD, is_causal=num_tokens > 1)
+        else:
+            out_BNTD = cache.attend(self.layer, q_BNTD, k_BKTD, v_BKTD)
         return self.o_proj(out_BNTD.transpose(1, 2).reshape(batch, num_tokens, -1))
 
 
@@ -95,7 +96,7 @@ class DecoderLayer(nn.Module):
         else:
             self.mlp = MLP(config.hidden_size, config.intermediate_size)
 
-    def forward(self, x_BTH: Tensor, cos_BTD: Tensor, sin_BTD: Tensor, cache: KVCache | None) -> Tensor:
+    def forward(self, x_BTH: Tensor, cos_BTD: Tensor, sin_BTD: Tensor, cache: AttentionCache | None) -> Tensor:
         x_BTH = x_BTH + self.self_attn(self.input_layernorm(x_BTH), cos_BTD, sin_BTD, cache)
         return x_BTH + self.mlp(self.post_attention_layernorm(x_BTH))
 
@@ -117,16 +118,13 @@ class TextModel(nn.Module):
         *,
         deepstack: Sequence[Tensor] = (),
         visual_mask_BT: Tensor | None = None,
-        cache: KVCache | None = None,
+        cache: AttentionCache | None = None,
     ) -> Tensor:
         """Run all layers.
 
         Shapes:  x (B, T, H); position_ids (3, B, T); deepstack: (V, H) each, in row-major order of the True
                  positions of visual_mask (B, T); returns (B, T, H).
-        Errors:  ValueError if several tokens come on top of a filled cache.
         """
-        if cache is not None and cache.length and x_BTH.shape[1] > 1:
-            raise ValueError(f"{x_BTH.shape[1]} tokens on top of {cache.length} cached ones: pass one at a time")
         inv_freq_F, scale = text_inv_freq(self.config.rope, self.config.head_dim)
         axes_F = mrope_axes(self.config.rope.mrope_section)
         cos, sin = mrope_cos_sin(position_ids_3BT, inv_freq_F.to(x_BTH.device), axes_F.to(x_BTH.device), scale)

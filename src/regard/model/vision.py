@@ -181,8 +181,8 @@ class VisionModel(nn.Module):
         """
         side = round(self.config.num_position_embeddings**0.5)
         table_SSH = self.pos_embed.weight.float().view(side, side, -1)
-        planes = []
-        for t, h, w in grids:
+        planes: dict[Grid, Tensor] = {}  # equal grids share one resampling
+        for t, h, w in set(grids):
             y = torch.linspace(0, side - 1, h, device=table_SSH.device)[:, None, None]
             x = torch.linspace(0, side - 1, w, device=table_SSH.device)[None, :, None]
             y0, x0 = y.floor().long(), x.floor().long()
@@ -192,8 +192,8 @@ class VisionModel(nn.Module):
             top = table_SSH[y0, x0] * (1 - dx) + table_SSH[y0, x1] * dx
             bottom = table_SSH[y1, x0] * (1 - dx) + table_SSH[y1, x1] * dx
             plane_hwH = top * (1 - dy) + bottom * dy
-            planes.append(in_block_order(plane_hwH, self.config.spatial_merge_size).repeat(t, 1))
-        return torch.cat(planes)
+            planes[t, h, w] = in_block_order(plane_hwH, self.config.spatial_merge_size).repeat(t, 1)
+        return torch.cat([planes[grid] for grid in grids])
 
 
 def in_block_order(plane: Tensor, merge: int) -> Tensor:
@@ -204,13 +204,12 @@ def in_block_order(plane: Tensor, merge: int) -> Tensor:
 
 def patch_coordinates(grids: Sequence[Grid], merge: int, device: torch.device) -> tuple[Tensor, Tensor]:
     """Row and column of every patch in the order of the module docstring. Shapes: two (P,) int64."""
-    rows, columns = [], []
-    for t, h, w in grids:
+    places: dict[Grid, tuple[Tensor, Tensor]] = {}
+    for t, h, w in set(grids):
         row_hw = torch.arange(h, device=device)[:, None].repeat(1, w)
         column_hw = torch.arange(w, device=device)[None, :].repeat(h, 1)
-        rows.append(in_block_order(row_hw, merge).repeat(t))
-        columns.append(in_block_order(column_hw, merge).repeat(t))
-    return torch.cat(rows), torch.cat(columns)
+        places[t, h, w] = in_block_order(row_hw, merge).repeat(t), in_block_order(column_hw, merge).repeat(t)
+    return torch.cat([places[grid][0] for grid in grids]), torch.cat([places[grid][1] for grid in grids])
 
 
 def equal_runs(lengths: Sequence[int]) -> list[tuple[int, int]]:

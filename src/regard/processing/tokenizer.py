@@ -83,6 +83,10 @@ class Tokenizer:
             raise CheckpointError(f"the tokenizer has no token {token!r}; a Qwen3-VL tokenizer must have it")
         return token_id
 
+    def find_token(self, token: str) -> int | None:
+        """The id of one token; None if there is none."""
+        return self._backend.token_to_id(token)
+
     def token_bytes(self, token_id: int) -> bytes:
         """The bytes that one id stands for; empty for ids beyond the vocabulary."""
         token = self._backend.id_to_token(token_id)

@@ -120,4 +120,4 @@ class DenseHeads(nn.Module):
             "name": float(((name_logits.argmax(-1) == batch["name"]) & has_name).sum() / num_names),
             "box": float(box_loss.detach() / 4),
         }
-        return char_loss + 0.5 * kind_loss + 0.5 * name_loss + 2.0 * box_loss, report
+        return char_loss + 0.5 * (kind_loss + name_loss + box_loss), report

@@ -85,11 +85,20 @@ class Stage:
     final_lr_factor: float = 1.0
 
 
-def _dense_line(rng: np.random.Generator, *, width: int, height: int, max_lines: int, difficulty: float) -> Sample:
-    num_lines = int(rng.integers(1, max_lines + 1))
-    hard = float(rng.random()) * difficulty
+# Sizes in px of the pictures of lines. Several heights from the start: a tower that has only seen one row of cells
+# has to learn to read the other rows again.
+LINE_SIZES = ((256, 32), (128, 64), (192, 64), (96, 96), (320, 32), (256, 64))
+
+
+def _dense_lines(rng: np.random.Generator, *, size_rng: np.random.Generator, is_plain: bool) -> Sample:
+    """A picture full of text: every cell should have something to learn from."""
+    width, height = LINE_SIZES[int(size_rng.integers(len(LINE_SIZES)))]
+    num_lines = height // 32
+    if not is_plain:
+        num_lines = int(rng.integers(1, 3 * height // 64 + 1))
+    difficulty = 0.0 if is_plain else float(rng.random())
     picture, dense, text = lines.render(
-        rng, width, height, lines=num_lines, difficulty=hard, held_out=False, max_chars=width // 10
+        rng, width, height, lines=num_lines, difficulty=difficulty, held_out=False, is_filled=True
     )
     return Sample("lines", (Message("user", (Image(picture),)),), {"text": text}, dense)
 
@@ -101,48 +110,49 @@ def kind_classes() -> dict[str, int]:
 
 def stages(screen_bank: ScreenBank) -> tuple[Stage, ...]:
     """The recipe. The numbers of steps fit two to three hours of two cores with bfloat16 matrix units."""
-    plain_line = partial(_dense_line, width=256, height=32, max_lines=1, difficulty=0.0)
-    hard_line = partial(_dense_line, width=256, height=64, max_lines=3, difficulty=1.0)
     scene = partial(scenes.make, held_out=False)
     screen = partial(screen_turns, bank=screen_bank)
     look = Stage(
         "look",
-        4000,
-        1.5e-3,
+        2000,
+        3e-3,
         is_dense_only=True,
         shares=(
-            TaskShare("lines", 64, plain_line),
-            TaskShare("scenes", 8, scene),
-            TaskShare("screens", 3, partial(screen, num_turns=1)),
+            TaskShare("lines", 128, partial(_dense_lines, is_plain=True), has_one_size=True),
+            TaskShare("scenes", 4, scene),
+            TaskShare("screens", 1, partial(screen, num_turns=1)),
         ),
     )
     look2 = Stage(
         "look2",
-        4000,
-        1.5e-3,
+        1500,
+        2e-3,
         is_dense_only=True,
         shares=(
-            TaskShare("lines", 48, hard_line),
-            TaskShare("scenes", 8, scene),
-            TaskShare("screens", 6, partial(screen, num_turns=1)),
+            TaskShare("lines", 128, partial(_dense_lines, is_plain=False), has_one_size=True),
+            TaskShare("scenes", 6, scene),
+            TaskShare("screens", 4, partial(screen, num_turns=1)),
         ),
     )
-    talk_stage = Stage(
-        "talk",
-        6000,
+    shares = (
+        TaskShare("lines", 48, partial(lines.make, held_out=False), has_one_size=True),
+        TaskShare("screens", 4, partial(screen, num_turns=6)),
+        TaskShare("scenes", 8, partial(scene, num_turns=6)),
+        TaskShare("clips", 4, partial(clips.make, held_out=False, num_turns=4)),
+        TaskShare("talk", 4, partial(talk.make, held_out=False), weight=0.3),
+    )
+    talk_stage = Stage("talk", 2000, 1.5e-3, is_dense_only=False, tower_lr_factor=0.7, shares=shares)
+    polish = Stage(
+        "polish",
+        800,
         1.5e-3,
         is_dense_only=False,
         tower_lr_factor=0.7,
-        final_lr_factor=0.03,
-        shares=(
-            TaskShare("lines", 40, partial(lines.make, held_out=False), has_one_size=True),
-            TaskShare("screens", 4, partial(screen, num_turns=6)),
-            TaskShare("scenes", 8, partial(scene, num_turns=6)),
-            TaskShare("clips", 2, partial(clips.make, held_out=False, num_turns=4)),
-            TaskShare("talk", 8, partial(talk.make, held_out=False), weight=0.3),
-        ),
+        warmup_steps=20,
+        final_lr_factor=0.02,
+        shares=shares,
     )
-    return (look, look2, talk_stage)
+    return (look, look2, talk_stage, polish)
 
 
 def generators(screen_bank: ScreenBank) -> tuple[Generator, ...]:

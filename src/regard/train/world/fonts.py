@@ -98,7 +98,7 @@ def _can_write(file: str, index: int) -> bool:
     return all(bytes(font.getmask(c)) not in (missing, b"") for c in _PROBE)
 
 
-@functools.lru_cache(maxsize=4096)
+@functools.lru_cache(maxsize=16384)
 def load_font(file: str, index: int, size_px: int) -> ImageFont.FreeTypeFont:
     """A face at a size, kept open."""
     return ImageFont.truetype(file, size_px, index=index)

@@ -1,0 +1,76 @@
+"""The tensors of the paged cache, and one step's view of it.
+
+    keys, values of a layer   (K, slots, D); slot = block * block_size + place in the block
+
+`PagedCache` owns the tensors. A `StepCache` is made for every step: it knows to which slots the step's rows are
+written and what each row may see, and is the `AttentionCache` that the decoder hands its queries to.
+
+On the CPU the memory of a slot is committed by the system when it is first written, so a large cache costs nothing
+before it is used.
+Shape letters: R rows of the step, N query heads, K key/value heads, D head_dim.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from regard.kernels.paged_attention import Span, choose_paged_attention
+from regard.model.config import TextConfig
+
+
+def bytes_per_block(config: TextConfig, block_size: int, dtype: torch.dtype) -> int:
+    """Keys and values of all layers for one block."""
+    per_token = 2 * config.num_hidden_layers * config.num_key_value_heads * config.head_dim
+    return per_token * block_size * dtype.itemsize
+
+
+class PagedCache:
+    """Slots for `num_blocks` blocks in every layer."""
+
+    def __init__(
+        self, config: TextConfig, *, num_blocks: int, block_size: int, dtype: torch.dtype, device: torch.device
+    ) -> None:
+        shape = (config.num_key_value_heads, num_blocks * block_size, config.head_dim)
+        self.keys = [torch.empty(shape, dtype=dtype, device=device) for _ in range(config.num_hidden_layers)]
+        self.values = [torch.empty(shape, dtype=dtype, device=device) for _ in range(config.num_hidden_layers)]
+        self.block_size = block_size
+        self.attention, self.attention_reason = choose_paged_attention(device)
+
+
+class StepCache:
+    """Where the rows of one step are stored and what they see."""
+
+    def __init__(self, cache: PagedCache, slots_R: Tensor, spans: Sequence[Span]) -> None:
+        self._cache, self._slots_R, self._spans = cache, slots_R, spans
+
+    def attend(self, layer: int, q_BNTD: Tensor, k_BKTD: Tensor, v_BKTD: Tensor) -> Tensor:
+        """Store the rows' keys and values, then attend. All rows come as one batch entry, B = 1."""
+        keys_KSD, values_KSD = self._cache.keys[layer], self._cache.values[layer]
+        keys_KSD.index_copy_(1, self._slots_R, k_BKTD[0])
+        values_KSD.index_copy_(1, self._slots_R, v_BKTD[0])
+        q_RND, k_RKD, v_RKD = (x[0].transpose(0, 1) for x in (q_BNTD, k_BKTD, v_BKTD))
+        out_RND = self._cache.attention(q_RND, k_RKD, v_RKD, keys_KSD, values_KSD, self._spans)
+        return out_RND.transpose(0, 1)[None]
+
+    def advance(self, num_tokens: int) -> None:
+        """Nothing to do: the sequences count their own tokens."""
+
+
+def slot_runs(blocks: Sequence[int], num_tokens: int, block_size: int) -> tuple[tuple[int, int], ...]:
+    """(first slot, length) of the first `num_tokens` tokens of a block table, neighbours joined.
+
+    >>> slot_runs([4, 5, 9], 40, 16)
+    ((64, 32), (144, 8))
+    """
+    runs: list[tuple[int, int]] = []
+    for index in range(-(-num_tokens // block_size)):
+        start = blocks[index] * block_size
+        length = min(block_size, num_tokens - index * block_size)
+        if runs and sum(runs[-1]) == start:
+            runs[-1] = (runs[-1][0], runs[-1][1] + length)
+        else:
+            runs.append((start, length))
+    return tuple(runs)

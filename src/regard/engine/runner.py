@@ -1,0 +1,97 @@
+"""Runs one step: chunks of several sequences as one flat batch through the decoder.
+
+    rows      chunk 0: 5 tokens of a prompt | chunk 1: 1 token | chunk 2: 1 token + 3 guesses | ...
+    logits    only of the rows that are wanted: the last of a chunk that reaches the newest token, and the guesses
+
+Shape letters: R rows, S slots, W wanted rows, V vocabulary.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence as Seq
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from regard.engine.paged_cache import PagedCache, StepCache, slot_runs
+from regard.engine.request import Sequence
+from regard.engine.scheduler import Chunk
+from regard.kernels.paged_attention import Span
+from regard.model.qwen3_vl import Qwen3VL
+from regard.model.vision import VisionFeatures
+
+
+class Runner:
+    """The model and its paged cache."""
+
+    def __init__(self, model: Qwen3VL, cache: PagedCache) -> None:
+        self._model, self._cache = model, cache
+
+    def run(self, chunks: Seq[Chunk]) -> Tensor:
+        """Compute all chunks and store their keys and values.
+
+        Shapes: returns (W, V) logits: for each chunk with `is_last`, in order, one row and one for each guess.
+        """
+        device = self._model.device
+        ids: list[int] = []
+        slots: list[int] = []
+        spans: list[Span] = []
+        wanted: list[int] = []
+        positions = []
+        size = self._cache.block_size
+        for chunk in chunks:
+            sequence, end = chunk.sequence, chunk.start + chunk.count
+            num_known = end - len(chunk.proposed)
+            see = end if chunk.count == 1 else chunk.start
+            spans.append(Span(len(ids), chunk.count, slot_runs(sequence.blocks, see, size)))
+            ids += sequence.token_ids[chunk.start : num_known]
+            ids += chunk.proposed
+            slots += [sequence.blocks[i // size] * size + i % size for i in range(chunk.start, end)]
+            positions.append(sequence.positions(chunk.start, end))
+            if chunk.is_last:
+                wanted += range(len(ids) - 1 - len(chunk.proposed), len(ids))
+        visual, visual_mask = self._visual(chunks)
+        hidden_1RH = self._model.hidden_states(
+            torch.tensor([ids], device=device),
+            torch.from_numpy(np.concatenate(positions, axis=1))[:, None].to(device),
+            visual=visual,
+            visual_mask=visual_mask,
+            cache=StepCache(self._cache, torch.tensor(slots, device=device), spans),
+        )
+        rows_WH = (
+            hidden_1RH[0]
+            if len(wanted) == len(ids)
+            else hidden_1RH[0, torch.tensor(wanted, dtype=torch.long, device=device)]
+        )
+        return self._model.logits(rows_WH)
+
+    def _visual(self, chunks: Seq[Chunk]) -> tuple[VisionFeatures | None, Tensor | None]:
+        """The rows of features that the chunks' visual tokens need, and which tokens these are."""
+        masks, pieces = [], []
+        for chunk in chunks:
+            sequence, span = chunk.sequence, slice(chunk.start, chunk.start + chunk.count)
+            units = sequence.visual.unit_of_T[span]
+            mask = np.zeros(chunk.count, dtype=bool)
+            mask[: len(units)] = units >= 0  # tokens after the prompt are text
+            masks.append(mask)
+            pieces += _pieces(sequence, units, sequence.visual.row_of_T[span])
+        if not pieces:
+            return None, None
+        num_taps = len(pieces[0].deepstack)
+        features = VisionFeatures(
+            torch.cat([piece.embeds for piece in pieces]),
+            tuple(torch.cat([piece.deepstack[tap] for piece in pieces]) for tap in range(num_taps)),
+        )
+        return features, torch.from_numpy(np.concatenate(masks))[None].to(self._model.device)
+
+
+def _pieces(sequence: Sequence, units: np.ndarray, rows: np.ndarray) -> list[VisionFeatures]:
+    """Slices of the features, unit by unit: the rows of one unit inside a chunk follow each other."""
+    pieces = []
+    for unit in sorted(set(units[units >= 0].tolist())):
+        own = rows[units == unit]
+        span = slice(int(own[0]), int(own[-1]) + 1)
+        features = sequence.features[unit]
+        pieces.append(VisionFeatures(features.embeds[span], tuple(tap[span] for tap in features.deepstack)))
+    return pieces

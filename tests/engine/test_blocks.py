@@ -1,0 +1,111 @@
+"""The block pool's books are right whatever is done, and runs stay long."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from regard.engine.blocks import BlockPool
+from regard.engine.paged_cache import slot_runs
+
+
+def test_a_sequence_grows_into_the_next_block() -> None:
+    pool = BlockPool(8, 16)
+    first = pool.allocate()
+    assert first is not None
+    assert [pool.allocate(after=first), pool.allocate(after=first + 1)] == [first + 1, first + 2]
+
+
+def test_sequences_that_grow_in_turns_stay_in_one_run_each() -> None:
+    pool = BlockPool(64, 16)
+    tables: list[list[int]] = [[], [], [], []]
+    for _ in range(8):
+        for table in tables:
+            block = pool.allocate(after=table[-1] if table else None)
+            assert block is not None
+            table.append(block)
+    assert [len(slot_runs(table, 128, 16)) for table in tables] == [1, 1, 1, 1]
+
+
+def test_when_all_blocks_are_used_there_is_none() -> None:
+    pool = BlockPool(2, 16)
+    assert pool.allocate() is not None and pool.allocate() is not None
+    assert pool.allocate() is None and pool.num_available == 0
+
+
+def test_a_named_block_is_found_after_its_user_left() -> None:
+    pool = BlockPool(2, 16)
+    block = pool.allocate()
+    assert block is not None
+    pool.name(block, b"content")
+    pool.release(block)
+    assert pool.find(b"content") == block
+    pool.share(block)
+    pool.check_integrity([[block]])
+
+
+def test_the_block_released_first_is_given_away_first() -> None:
+    pool = BlockPool(3, 16)
+    blocks = [pool.allocate() for _ in range(3)]
+    order = [1, 0, 2]
+    for i in order:
+        block = blocks[i]
+        assert block is not None
+        pool.name(block, bytes([i]))
+        pool.release(block)
+    assert [pool.allocate(), pool.allocate()] == [blocks[1], blocks[0]]
+    assert pool.find(bytes([2])) == blocks[2] and pool.find(bytes([1])) is None
+
+
+def test_free_blocks_are_used_before_cached_ones() -> None:
+    pool = BlockPool(2, 16)
+    cached = pool.allocate()
+    assert cached is not None
+    pool.name(cached, b"x")
+    pool.release(cached)
+    assert pool.allocate() != cached
+
+
+def test_wrong_books_are_noticed() -> None:
+    pool = BlockPool(2, 16)
+    block = pool.allocate()
+    assert block is not None
+    with pytest.raises(AssertionError, match="counts 1 users, 0 tables"):
+        pool.check_integrity([])
+    with pytest.raises(AssertionError, match="counts 1 users, 2 tables"):
+        pool.check_integrity([[block], [block]])
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.integers(0, 2**32), st.integers(1, 12))
+def test_the_books_are_right_after_any_sequence_of_operations(seed: int, num_blocks: int) -> None:
+    rng = random.Random(seed)
+    pool, tables, keys = BlockPool(num_blocks, 4), [[] for _ in range(3)], [bytes([i]) for i in range(6)]
+    for _ in range(120):
+        table, action = rng.choice(tables), rng.randrange(5)
+        if action == 0:
+            block = pool.allocate(after=table[-1] if table else None)
+            if block is not None:
+                table.append(block)
+        elif action == 1 and table:
+            pool.release(table.pop(rng.randrange(len(table))))
+        elif action == 2 and table:
+            pool.name(rng.choice(table), rng.choice(keys))
+        elif action == 3:
+            block = pool.find(rng.choice(keys))
+            if block is not None:
+                pool.share(block)
+                table.append(block)
+        elif rng.random() < 0.1:
+            pool.forget_cached()
+        pool.check_integrity(tables)
+        assert pool.num_available == num_blocks - len({block for table in tables for block in table})
+
+
+def test_runs_join_neighbours_and_end_inside_a_block() -> None:
+    assert slot_runs([4, 5, 9], 40, 16) == ((64, 32), (144, 8))
+    assert slot_runs([3], 1, 16) == ((48, 1),)
+    assert slot_runs([], 0, 16) == ()
