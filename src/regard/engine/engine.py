@@ -32,12 +32,11 @@ from regard.engine.paged_cache import PagedCache
 from regard.engine.request import FinishReason, Sequence, Status, visual_map
 from regard.engine.runner import Runner
 from regard.engine.sampler import RowState, Sampled, sample, score
-from regard.engine.scheduler import Chunk, Scheduler, tables
+from regard.engine.scheduler import Chunk, Scheduler
 from regard.engine.sight import Sight
 from regard.engine.speculation import PromptLookup, num_agreed
 from regard.engine.vision_cache import VisionCache
 from regard.engine.vision_encoder import VisionEncoder
-from regard.errors import CapacityError
 from regard.inputs import ModelInputs
 from regard.model.qwen3_vl import Qwen3VL
 from regard.sampling_params import SamplingParams
@@ -168,6 +167,7 @@ class Engine:
                 leader=made[0] if made and self.config.use_prefix_cache else None,
                 num_thinking=0 if starts_in_thinking else -1,
             )
+            self._close_thinking(sequence)  # a budget of nothing
             made.append(sequence)
         for sequence in made:
             self.scheduler.add(sequence)
@@ -284,13 +284,16 @@ class Engine:
         return "length" if sequence.num_output >= sequence.max_tokens else None
 
     def _count_thinking(self, sequence: Sequence, token_id: int) -> None:
-        """Close a block of thinking that has used its budget, by writing the closing tokens for the model."""
+        """Follow a block of thinking; one that has used its budget is closed by writing the closing tokens for it."""
         if token_id == self.tokens.end_thinking:
             sequence.num_thinking = -1
         elif token_id == self.tokens.start_thinking:
             sequence.num_thinking = 0
         elif sequence.num_thinking >= 0:
             sequence.num_thinking += 1
+        self._close_thinking(sequence)
+
+    def _close_thinking(self, sequence: Sequence) -> None:
         budget = sequence.params.thinking_budget
         if budget is not None and sequence.num_thinking >= budget and not sequence.forced:
             sequence.forced = list(self.tokens.close_thinking)
