@@ -34,7 +34,6 @@ class Answer:
         self._token_ids: list[int] = []
         self._raw: list[str] = []
         self._ttft_s = 0.0
-        self._finish_reason: FinishReason = "length"
         self.is_over = False
 
     def push(self, token: int) -> Iterator[Event]:
@@ -42,25 +41,29 @@ class Answer:
         self._token_ids.append(token)
         self._ttft_s = self._ttft_s or time.perf_counter() - self._start_s
         if token in self._tokenizer.eos_token_ids:
-            self._finish_reason, self.is_over = "stop", True
+            self.is_over = True
             return
         yield from self._show(self._stops.push(self._decoder.push(token)))
         if self._stops.is_hit:
-            self._finish_reason, self.is_over = "stop", True
+            self.is_over = True
 
-    def finish(self, cache_hits: Sequence[bool] = ()) -> Iterator[Event]:
-        """Yield what was kept back and the last event. `cache_hits`: for each item of the prompt, in its order."""
+    def finish(self, *, is_cut_off: bool, cache_hits: Sequence[bool] = ()) -> Iterator[Event]:
+        """Yield what was kept back and the last event.
+
+        `is_cut_off`: it ended at a limit; `cache_hits`: for each item of the prompt, in its order.
+        """
         yield from self._show(self._stops.push(self._decoder.flush()) + self._stops.flush())
         for kind, piece in self._parser.finish():
             yield Event(kind, piece)
-        yield Event("done", reply=self._reply(cache_hits))
+        finish_reason: FinishReason = "length" if is_cut_off and not self.is_over else "stop"
+        yield Event("done", reply=self._reply(finish_reason, cache_hits))
 
     def _show(self, text: str) -> Iterator[Event]:
         self._raw.append(text)
         for kind, piece in self._parser.push(text):
             yield Event(kind, piece)
 
-    def _reply(self, cache_hits: Sequence[bool]) -> Reply:
+    def _reply(self, finish_reason: FinishReason, cache_hits: Sequence[bool]) -> Reply:
         raw, media = "".join(self._raw), self._inputs.media
         parsed = parse_reply(raw, starts_in_thinking=self._is_thinking)
         sizes = [(report.width, report.height) for report in media if report.kind != "video"]
@@ -82,7 +85,7 @@ class Answer:
             tool_calls=parsed.tool_calls,
             boxes=boxes,
             points=points,
-            finish_reason="tool_calls" if parsed.tool_calls else self._finish_reason,
+            finish_reason="tool_calls" if parsed.tool_calls else finish_reason,
             usage=usage,
             media=media,
             token_ids=tuple(self._token_ids),

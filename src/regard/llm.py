@@ -17,12 +17,11 @@ remembered between calls is only what makes them faster (the engine's prefix and
 
 from __future__ import annotations
 
-import itertools
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import fields, replace
 from pathlib import Path
-from typing import Any, TypedDict, Unpack
+from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 
 import torch
 
@@ -30,7 +29,7 @@ from regard import presets
 from regard.answer import Answer
 from regard.conversation import normalize, within
 from regard.device import Choice, choose_device, choose_dtype, use_allowed_cpus
-from regard.engine.engine import Engine, EngineConfig, Tokens
+from regard.engine.engine import DEFAULT_ENGINE, Engine, EngineConfig, Tokens
 from regard.engine.loop import EngineLoop, Stream
 from regard.errors import CapacityError, ConfigError
 from regard.inputs import ModelInputs
@@ -42,6 +41,9 @@ from regard.sampling_params import SamplingParams, Structure
 from regard.weights.checkpoint import load_model, read_config
 from regard.weights.hub import resolve_model
 from regard.weights.memory import count_parameters
+
+if TYPE_CHECKING:
+    from regard.engine.structured import Constraint, Vocabulary
 
 # Without a preset: long enough for an answer, and for a Thinking edition to finish thinking (its card's length).
 DEFAULT_MAX_TOKENS = {"instruct": 2048, "thinking": 40960}
@@ -80,13 +82,14 @@ class LLM:
         processor: Processor,
         device: Choice,
         dtype: Choice,
-        engine_config: EngineConfig = EngineConfig(),
+        engine_config: EngineConfig = DEFAULT_ENGINE,
     ) -> None:
         self.name = name
         self.model = model
         self.processor = processor
         self.device = device
         self.dtype = dtype
+        self._vocabulary: Vocabulary | None = None  # made when structured output is first asked for
         self.engine = EngineLoop(lambda: Engine(model, known_tokens(processor), engine_config))
 
     @classmethod
@@ -99,7 +102,7 @@ class LLM:
         video_dialect: VideoDialect = "authors",
         resize_backend: ResizeBackend = "torch",
         offline: bool = False,
-        engine: EngineConfig = EngineConfig(),
+        engine: EngineConfig = DEFAULT_ENGINE,
         on_progress: Callable[[int, int], None] | None = None,
     ) -> LLM:
         """Load "nano", a folder or a hub id.
@@ -176,7 +179,8 @@ class LLM:
         params = self.sampling_params(preset, **options)
         inputs = self.processor(messages, tools=tools, add_vision_id=add_vision_id)
         preprocess_s = time.perf_counter() - start_s
-        streams = self.engine.submit(inputs, params, starts_in_thinking=self.is_thinking)
+        constraints = self._constraints(params)
+        streams = self.engine.submit(inputs, params, starts_in_thinking=self.is_thinking, constraints=constraints)
         return [self._events(inputs, params, stream, start_s, preprocess_s) for stream in streams]
 
     def chat_many(
@@ -203,6 +207,26 @@ class LLM:
             given["stop_token_ids"] = tuple(given["stop_token_ids"])
         return replace(base, **given)
 
+    def _constraints(self, params: SamplingParams) -> list[Constraint]:
+        """One for each answer, if the output is structured. Errors: ConfigError for a structure that cannot be used."""
+        if params.structure is None:
+            return []
+        from regard.engine.structured import Constraint, Grammar, Vocabulary
+
+        tokenizer = self.processor.tokenizer
+        if self._vocabulary is None:
+            self._vocabulary = Vocabulary(
+                tokenizer.to_json(), num_token_ids=tokenizer.vocab_size, end_ids=sorted(tokenizer.eos_token_ids)
+            )
+        grammar = Grammar(self._vocabulary, params.structure)
+        if grammar.shortest is not None and grammar.shortest > params.max_tokens:
+            raise ConfigError(
+                f"max_tokens is {params.max_tokens} and the shortest answer with this structure has {grammar.shortest} "
+                "tokens; raise max_tokens"
+            )
+        end_think_id = tokenizer.find_token("</think>") if self.is_thinking else None
+        return [Constraint(grammar, end_think_id=end_think_id) for _ in range(params.n)]
+
     def _events(
         self, inputs: ModelInputs, params: SamplingParams, stream: Stream, start_s: float, preprocess_s: float
     ) -> Iterator[Event]:
@@ -217,7 +241,8 @@ class LLM:
                     break
         finally:
             stream.close()  # also when the caller stops listening
-        yield from answer.finish(stream.sequence.cache_hits())
+        is_cut_off = stream.sequence.finish_reason == "length"
+        yield from answer.finish(is_cut_off=is_cut_off, cache_hits=stream.sequence.cache_hits())
 
 
 def checkpoint_sampling(generation_config: Mapping[str, Any], *, thinking: bool) -> SamplingParams:

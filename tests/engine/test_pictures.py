@@ -1,4 +1,4 @@
-"""Pictures in the engine: sliced encoding is exact, features are computed once, large pictures do not stall small ones."""
+"""Pictures in the engine: slices are exact, features are computed once, large pictures do not stall small ones."""
 
 from __future__ import annotations
 

@@ -51,7 +51,7 @@ def small_config(folder: Path) -> ModelConfig:
 
 def small_stage(num_steps: int = 4) -> nano.Stage:
     shares = (TaskShare("lines", 2, LINES), TaskShare("scenes", 2, SCENES), TaskShare("talk", 2, TALK))
-    return nano.Stage("talk", num_steps, 1e-3, shares, is_dense_only=False, warmup_steps=2)
+    return nano.Stage("talk", num_steps, 1e-3, shares, warmup_steps=2)
 
 
 def test_characters_go_to_their_cells_in_reading_order() -> None:
@@ -153,7 +153,7 @@ def test_a_stopped_and_continued_run_equals_an_uninterrupted_one(side_files: Pat
 def test_training_makes_the_loss_fall(side_files: Path, tmp_path: Path) -> None:
     torch.manual_seed(0)
     share = TaskShare("talk", 8, TALK)
-    stage = nano.Stage("talk", 30, 3e-3, (share,), is_dense_only=False, warmup_steps=2)
+    stage = nano.Stage("talk", 30, 3e-3, (share,), warmup_steps=2)
     losses: list[float] = []
     config = TrainConfig(out=tmp_path, num_workers=0, report_every=10, use_bf16=False)
     Trainer(small_config(side_files), nano.kind_classes(), config, side_files).run(

@@ -42,7 +42,7 @@ class ScriptedStream:
 
     def __init__(self, token_ids: list[int]) -> None:
         self._token_ids = token_ids
-        self.sequence = SimpleNamespace(cache_hits=list)
+        self.sequence = SimpleNamespace(cache_hits=list, finish_reason="stop")
         self.is_closed = False
 
     def __iter__(self) -> Iterator[SimpleNamespace]:

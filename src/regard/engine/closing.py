@@ -1,14 +1,15 @@
 """The way home: a short text that completes an answer from where its grammar stands.
 
 A grammar says what may come next, not how to finish. Here a copy of the grammar that reads single bytes is led to an
-accepting state: bytes that are forced are followed, and at a choice the candidates are tried in an order that closes
-things first:
+accepting state. Bytes that are forced are followed; at a choice
 
-    in free text (many bytes allowed)    "                          then the byte that leads to a new situation
-    elsewhere                            } ] ) , then 0 and "       then the byte that leads to a new situation
+    in free text (many bytes allowed)    the quote is taken, or any plain byte until it is allowed
+    elsewhere                            a closing bracket is taken, or the byte that leads to the newest situation
 
-A situation is told by the set of bytes that it allows, so a pattern like (ab)*c is left after a round or two. Where
-several keys or alternatives begin, each is followed to its end and the shortest is taken.
+A situation is told by the set of bytes that it allows, and the newest is the one met least often on the way, so a
+pattern like (ab)*c is left after a round. If this finds no end, a second try asks only for new situations. Then the
+alternatives on the way (other keys, other values) are followed to their ends as well, from left to right, and the
+shortest way is kept, until a number of trials is spent.
 
 The way found need not be the shortest there is. There is none if the grammar has no end, or one that is too far away.
 It does not know tokens or budgets: that is `structured`.
@@ -17,24 +18,25 @@ It does not know tokens or budgets: that is `structured`.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from llguidance import LLMatcher
 
-MAX_BYTES = 8192  # of a way
-MAX_TRIALS = 4000  # bytes tried in one search, about two microseconds each
-MAX_BRANCHES = 16  # alternatives followed to their ends
-MAX_CANDIDATES = 8  # bytes tried at one choice
-MAX_REPEATS = 64  # how often one situation may be closed in the same way
+MAX_BYTES = 4096  # of a way
+TRIALS, THOROUGH_TRIALS = 600, 5_000  # bytes tried to shorten a way, each some microseconds
+MAX_ALTERNATIVES = 12  # followed at one choice
 FREE_TEXT = 64  # allowed bytes above which the place is inside a string
 
-IN_TEXT = b'"'
 OUTSIDE = b"}])"
 ORDER_IN_TEXT = b'"}])0'
 ORDER_OUTSIDE = b'}])0"'
 BLANKS = b" \t\r\n"
+MAX_PLAIN = 1024  # plain bytes taken before the text must have been left otherwise
+MAX_REPEATS = 64  # how often one situation is left by a closing bracket
+DETOUR = 3  # visits that a byte of an escape or a long character counts as
+
+ACCEPTING = -1  # the situation in which the answer is complete; others are sets of bytes, as bits
 
 
 def completes(matcher: LLMatcher, way: bytes) -> bool:
@@ -45,83 +47,100 @@ def completes(matcher: LLMatcher, way: bytes) -> bool:
     return is_complete
 
 
-def find_end(matcher: LLMatcher) -> bytes | None:
+def find_end(matcher: LLMatcher, *, is_thorough: bool) -> bytes | None:
     """Return bytes that lead from here to an accepting state; None if none were found.
 
-    `matcher` reads bytes as tokens, and is left as it was.
+    `matcher` reads bytes as tokens. Cost: usually a tenth of a millisecond, at most a few; thorough ten times that.
     """
-    return _Search(matcher).run()
+    search = _Search(matcher.deep_copy())  # a search that breaks the library's limits breaks only the copy
+    way = search.roll_out(b"", MAX_BYTES, closes_first=True)
+    if way is None or is_thorough:
+        way = search.roll_out(b"", MAX_BYTES if way is None else len(way) - 1, closes_first=False) or way
+    return None if way is None else search.shorten(way, THOROUGH_TRIALS if is_thorough else TRIALS)
 
 
 class _Search:
-    """One search. The matcher moves with `_path` and is taken back at the end."""
+    """One search. The matcher moves with `_path` and is taken back after each roll-out."""
 
     def __init__(self, matcher: LLMatcher) -> None:
         self._matcher = matcher
         self._num_trials = 0
         self._path = bytearray()
+        self._choices_in: dict[int, list[int]] = {}
+        self._others: dict[int, list[int]] = {}  # place in the newest way -> bytes that were not taken there
 
-    def run(self) -> bytes | None:
-        common = self._follow_forced()
-        best: bytes | None = None
-        if self._matcher.is_accepting():
-            best = b""
-        else:
-            for first in self._branches():
-                best = self._shorter(best, first, closes_first=True)
-            best = self._shorter(best, b"", closes_first=False)
-        self._take_back(0)
-        return None if best is None else common + best
+    def shorten(self, way: bytes, max_trials: int) -> bytes:
+        """Follow the alternatives along a way, from left to right, and return the shortest way met."""
+        place, others = -1, self._others
+        while (place := min((p for p in others if p > place), default=-1)) >= 0:
+            for byte in others[place]:
+                if self._num_trials > max_trials:
+                    return way
+                found = self.roll_out(way[:place] + bytes([byte]), len(way) - 1, closes_first=True)
+                if found is not None:
+                    way, others = found, self._others
+        return way
 
-    def _branches(self) -> Iterator[bytes]:
-        """First bytes worth a rollout of their own; nothing in free text or where something can be closed."""
-        allowed = self._allowed()
-        if allowed.bit_count() > FREE_TEXT or _first_of(OUTSIDE, allowed) is not None:
-            yield b""
-            return
-        for byte in _in_order(allowed)[:MAX_BRANCHES]:
-            yield bytes([byte])
-
-    def _shorter(self, best: bytes | None, first: bytes, *, closes_first: bool) -> bytes | None:
-        start = len(self._path)
-        self._consume(first)
-        limit = MAX_BYTES if best is None else len(best) - 1
-        found = self._roll_out(start, limit, closes_first=closes_first)
-        self._take_back(start)
-        return best if found is None else found
-
-    def _roll_out(self, start: int, limit: int, *, closes_first: bool) -> bytes | None:
-        """Go on from here to an accepting state, at most to `limit` bytes after `start`."""
+    def roll_out(self, start: bytes, limit: int, *, closes_first: bool) -> bytes | None:
+        """Go from `start` to an accepting state, in at most `limit` bytes."""
+        self._others = {}
         visits: Counter[int] = Counter()
-        while not self._matcher.is_accepting():
-            if self._num_trials > MAX_TRIALS or len(self._path) - start >= limit:
-                return None
-            if self._follow_forced():
-                continue
+        self._consume(start)
+        while not self._matcher.is_accepting() and len(self._path) < limit:
             allowed = self._allowed()
             visits[allowed] += 1
-            closer = _first_of(IN_TEXT if allowed.bit_count() > FREE_TEXT else OUTSIDE, allowed)
-            if closes_first and closer is not None and visits[allowed] <= MAX_REPEATS:
-                self._consume(bytes([closer]))
+            if forced := self._matcher.compute_ff_bytes():
+                self._consume(forced)
                 continue
-            candidates = _in_order(allowed)[:MAX_CANDIDATES]
-            if not candidates:
+            byte = self._closing_byte(allowed, visits) if closes_first else None
+            if byte is None:
+                byte = self._newest(allowed, visits)
+            if byte is None:
+                break
+            self._consume(bytes([byte]))
+        found = bytes(self._path) if self._matcher.is_accepting() and len(self._path) <= limit else None
+        self._take_back(len(self._path))
+        return found
+
+    def _closing_byte(self, allowed: int, visits: Counter[int]) -> int | None:
+        if allowed.bit_count() > FREE_TEXT:
+            if visits[allowed] > MAX_PLAIN:
                 return None
-            self._consume(bytes([min(candidates, key=lambda byte: self._num_visits_after(byte, visits))]))
-        way = bytes(self._path[start:])
-        return way if len(way) <= limit else None
+            return _first_of(ORDER_IN_TEXT, allowed) or (allowed & -allowed).bit_length() - 1
+        return _first_of(OUTSIDE, allowed) if visits[allowed] <= MAX_REPEATS else None
 
-    def _num_visits_after(self, byte: int, visits: Counter[int]) -> int:
-        """How often the situation after a byte was met; an accepting one beats all."""
+    def _newest(self, allowed: int, visits: Counter[int]) -> int | None:
+        """The byte that leads to the situation met least often; the others are noted as alternatives."""
+        choices = self._choices(allowed)
+        if not choices:
+            return None
+        best = min(choices, key=lambda byte: self._age(byte, visits))
+        self._others[len(self._path)] = [byte for byte in choices if byte != best][:MAX_ALTERNATIVES]
+        return best
+
+    def _age(self, byte: int, visits: Counter[int]) -> int:
+        """How often the situation after a byte was met; a complete answer comes before all."""
+        situation = self._situation_after(byte)
+        if situation == ACCEPTING:
+            return ACCEPTING
+        return visits[situation] + (DETOUR if byte >= 0x80 or byte in b"\\" else 0)
+
+    def _choices(self, allowed: int) -> list[int]:
+        """The allowed bytes, one for each situation that they lead to; blanks only if there is nothing else."""
+        if allowed not in self._choices_in:
+            byte_by_situation: dict[int, int] = {}
+            in_order = _in_order(allowed)
+            for byte in [b for b in in_order if b not in BLANKS] or in_order:
+                byte_by_situation.setdefault(self._situation_after(byte), byte)
+            self._choices_in[allowed] = list(byte_by_situation.values())
+        return self._choices_in[allowed]
+
+    def _situation_after(self, byte: int) -> int:
+        self._num_trials += 1
         self._consume(bytes([byte]))
-        num_visits = -1 if self._matcher.is_accepting() else visits[self._allowed()]
-        self._take_back(len(self._path) - 1)
-        return num_visits
-
-    def _follow_forced(self) -> bytes:
-        forced = self._matcher.compute_ff_bytes() if not self._matcher.is_accepting() else b""
-        self._consume(forced)
-        return forced
+        situation = ACCEPTING if self._matcher.is_accepting() else self._allowed()
+        self._take_back(1)
+        return situation
 
     def _allowed(self) -> int:
         """The bytes allowed here, as bits."""
@@ -132,9 +151,9 @@ class _Search:
         self._path += text
         self._matcher.consume_tokens(list(text))
 
-    def _take_back(self, length: int) -> None:
-        self._matcher.rollback(len(self._path) - length)
-        del self._path[length:]
+    def _take_back(self, num_bytes: int) -> None:
+        self._matcher.rollback(num_bytes)
+        del self._path[len(self._path) - num_bytes :]
 
 
 def _first_of(wanted: bytes, allowed: int) -> int | None:

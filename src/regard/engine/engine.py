@@ -37,6 +37,7 @@ from regard.engine.sight import Sight
 from regard.engine.speculation import PromptLookup, num_agreed
 from regard.engine.vision_cache import VisionCache
 from regard.engine.vision_encoder import VisionEncoder
+from regard.errors import ConfigError, EngineError, RegardError
 from regard.inputs import ModelInputs
 from regard.model.qwen3_vl import Qwen3VL
 from regard.sampling_params import SamplingParams
@@ -62,6 +63,9 @@ class EngineConfig:
     vision_slice_s: float = 0.2
 
 
+DEFAULT_ENGINE = EngineConfig()
+
+
 @dataclass(frozen=True)
 class Tokens:
     """Ids with a meaning. `end_thinking` closes a block of thinking, `close_thinking` is written to force it."""
@@ -80,12 +84,13 @@ class Output:
     sequence: Sequence
     sampled: tuple[Sampled, ...]
     finish_reason: FinishReason | None
+    error: RegardError | None = None
 
 
 class Engine:
     """Serves many requests with one model. Not thread-safe: see `engine/loop.py`."""
 
-    def __init__(self, model: Qwen3VL, tokens: Tokens, config: EngineConfig = EngineConfig()) -> None:
+    def __init__(self, model: Qwen3VL, tokens: Tokens, config: EngineConfig = DEFAULT_ENGINE) -> None:
         self.model, self.tokens, self.config = model, tokens, config
         self.budget = Budget.measure(
             model.config,
@@ -138,6 +143,8 @@ class Engine:
 
         Errors: CapacityError if it can never fit: the prompt in the cache or the context, a picture in memory.
         """
+        if params.structure is not None and len(constraints) != params.n:
+            raise ConfigError(f"a structured request needs {params.n} constraints, {len(constraints)} were given")
         num_prompt = len(inputs.input_ids)
         context = min(self.model.config.text.max_position_embeddings, self.budget.num_tokens)
         visual = visual_map(inputs, self.model.config)
@@ -243,12 +250,17 @@ class Engine:
         if all(chunk.sequence.constraint is None for chunk in ready):
             return None
         num_words = -(-(self.tokens.num_token_ids or self.model.config.text.vocab_size) // 32)
-        masks = torch.full((sum(1 + len(chunk.proposed) for chunk in ready), num_words), -1, dtype=torch.int32)
+        num_rows = sum(1 + len(chunk.proposed) for chunk in ready)
+        masks = torch.full((num_rows, num_words), -1, dtype=torch.int32)
         row = 0
         for chunk in ready:
-            if chunk.sequence.constraint is not None:
-                remaining = chunk.sequence.max_tokens - chunk.sequence.num_output
-                chunk.sequence.constraint.fill_mask(masks[row], remaining)
+            sequence = chunk.sequence
+            if sequence.constraint is not None:
+                try:
+                    sequence.constraint.fill_mask(masks[row], sequence.max_tokens - sequence.num_output)
+                except EngineError as error:
+                    sequence.error = error  # told when its token is taken; the others go on
+                    masks[row] = -1
             row += 1 + len(chunk.proposed)
         return masks
 
@@ -257,12 +269,15 @@ class Engine:
         sequence = chunk.sequence
         taken: list[Sampled] = []
         for one in sampled:
+            if sequence.constraint is not None:
+                one = self._accept(sequence, sequence.constraint, one)
+                if sequence.error is not None:
+                    self.scheduler.remove(sequence)
+                    return Output(sequence, (), None, sequence.error)
             sequence.token_ids.append(one.token_id)
             sequence.row.append(one.token_id)
             if sequence.lookup is not None:
                 sequence.lookup.extend(one.token_id)
-            if sequence.constraint is not None:
-                sequence.constraint.accept(one.token_id)
             taken.append(one)
             sequence.finish_reason = self._finish_reason(sequence, one.token_id)
             if sequence.finish_reason is not None:
@@ -277,9 +292,20 @@ class Engine:
             self.scheduler.remove(sequence)
         return Output(sequence, tuple(taken), sequence.finish_reason)
 
+    def _accept(self, sequence: Sequence, constraint: Constraint, sampled: Sampled) -> Sampled:
+        """What the structure makes of a token: near the limit it may be another, so that the answer gets complete."""
+        if sequence.error is None:
+            try:
+                token_id = constraint.accept(sampled.token_id, sequence.max_tokens - sequence.num_output)
+                return sampled if token_id == sampled.token_id else replace(sampled, token_id=token_id)
+            except EngineError as error:
+                sequence.error = error
+        return sampled
+
     def _finish_reason(self, sequence: Sequence, token_id: int) -> FinishReason | None:
         is_end = token_id in self.tokens.eos and not sequence.params.ignore_eos
-        if is_end or token_id in sequence.params.stop_token_ids:
+        is_complete = sequence.constraint is not None and sequence.constraint.is_complete
+        if is_end or is_complete or token_id in sequence.params.stop_token_ids:
             return "stop"
         return "length" if sequence.num_output >= sequence.max_tokens else None
 

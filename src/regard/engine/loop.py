@@ -174,8 +174,8 @@ class EngineLoop:
             number = output.sequence.number
             stream = self._streams.get(number)
             if stream is not None:
-                stream.put(output)
-                if output.finish_reason is not None:
+                stream.put(output if output.error is None else output.error)
+                if output.error is not None or output.finish_reason is not None:
                     del self._streams[number]
 
     def _fail(self, error: RegardError) -> None:

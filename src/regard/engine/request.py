@@ -24,6 +24,7 @@ import numpy.typing as npt
 
 from regard.engine.sampler import RowState
 from regard.engine.speculation import PromptLookup
+from regard.errors import RegardError
 from regard.inputs import ModelInputs
 from regard.model.config import ModelConfig
 from regard.model.vision import VisionFeatures
@@ -71,7 +72,7 @@ def visual_map(inputs: ModelInputs, config: ModelConfig) -> VisualMap:
         groups = item.pixel_values.reshape(num_groups, height * width, -1)
         num_tokens = height * width // config.vision.spatial_merge_size**2
         for patches in groups:
-            digest = hashlib.blake2b(np.ascontiguousarray(patches), digest_size=16)
+            digest = hashlib.blake2b(np.ascontiguousarray(patches).data, digest_size=16)
             digest.update(f"{height}x{width}".encode())
             units.append(VisualUnit(digest.digest(), (height, width), patches, num_tokens))
     is_pad = (inputs.input_ids == config.image_token_id) | (inputs.input_ids == config.video_token_id)
@@ -108,6 +109,7 @@ class Sequence:
     num_thinking: int = -1  # tokens inside the block of thinking; -1 outside
     forced: list[int] = field(default_factory=list)  # ids that come next whatever the model says
     finish_reason: FinishReason | None = None
+    error: RegardError | None = None
     num_preempted: int = 0
 
     @property
@@ -167,7 +169,7 @@ class Sequence:
         """
         span = slice(index * block_size, (index + 1) * block_size)
         digest = hashlib.blake2b(self.keys[index - 1] if index else b"", digest_size=16)
-        digest.update(np.array(self.token_ids[span], dtype=np.int64))
+        digest.update(np.array(self.token_ids[span], dtype=np.int64).data)
         units = self.visual.unit_of_T[span]
         if (units >= 0).any():
             for unit in sorted(set(units[units >= 0].tolist())):

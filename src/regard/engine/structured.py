@@ -105,7 +105,7 @@ class Grammar:
         by_bytes: LLMatcher = matcher_class(vocabulary.bytes, text, log_level=0)
         # A grammar that names special tokens cannot be read by bytes; then no way home is known.
         self._by_bytes = None if by_bytes.is_error() else by_bytes
-        way = None if self._by_bytes is None else find_end(by_bytes.deep_copy())
+        way = None if self._by_bytes is None else find_end(by_bytes, is_thorough=True)
         self.way = None if way is None else _as_way(way, self._matcher, vocabulary)
 
     @property
@@ -145,7 +145,8 @@ class Constraint:
     def __init__(self, grammar: Grammar, *, end_think_id: int | None = None) -> None:
         self._vocabulary = grammar.vocabulary
         self._matcher, self._by_bytes = grammar.matchers()
-        self._has_mirror = self._by_bytes is not None  # whether the matcher of bytes stands where the other does
+        # Whether the matcher of bytes stands where the other does; it is not needed if there is no way home.
+        self._has_mirror = self._by_bytes is not None and grammar.way is not None
         self._end_think_id = end_think_id
         self._phase: Phase = "answer" if end_think_id is None else "thinking"
         self._line_breaks_left = 0
@@ -281,12 +282,12 @@ class Constraint:
         elif old is not None and completes(self._by_bytes, old.text):
             self._way = old
         else:
-            self._way = self._search()
+            self._way = self._search(is_thorough=False)
         return num_read
 
-    def _search(self) -> Way | None:
+    def _search(self, *, is_thorough: bool) -> Way | None:
         assert self._by_bytes is not None
-        text = find_end(self._by_bytes)
+        text = find_end(self._by_bytes, is_thorough=is_thorough)
         return None if text is None else _as_way(text, self._matcher, self._vocabulary)
 
     def _fits(self, num_left: int, before: tuple[int, ...] | None) -> bool:
@@ -294,7 +295,9 @@ class Constraint:
         if before is None:
             return True  # no promise could be made
         if self._way is not None and self._phase == "answer" and len(self._way.ids) > num_left and self._has_mirror:
-            self._way = self._search()  # the way at hand still leads home, but there may be a shorter one
+            self._way = self._search(
+                is_thorough=True
+            )  # the way at hand still leads home, but there may be a shorter one
         now = self.closing_ids
         return num_left >= ROOM_WITHOUT_WAY if now is None else len(now) <= num_left
 

@@ -87,6 +87,10 @@ class Tokenizer:
         """The id of one token; None if there is none."""
         return self._backend.token_to_id(token)
 
+    def to_json(self) -> str:
+        """The text of a tokenizer.json that holds all of it."""
+        return self._backend.to_str()
+
     def token_bytes(self, token_id: int) -> bytes:
         """The bytes that one id stands for; empty for ids beyond the vocabulary."""
         token = self._backend.id_to_token(token_id)

@@ -19,6 +19,7 @@ from PIL import Image as PILImage
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from regard.errors import EngineError
 from regard.messages import Image
 from regard.model.config import ModelConfig
 from regard.processing.image import patchify, resize
@@ -35,6 +36,7 @@ class TaskShare:
     """`count` samples of one task in every step; `generate` makes one from a random generator.
 
     `has_one_size`: all pictures of a step get the same size, which the tower attends as one batch.
+    `is_dense_only`: the samples teach the tower alone; nothing is asked or answered.
     """
 
     name: str
@@ -42,6 +44,7 @@ class TaskShare:
     generate: Generator
     weight: float = 1.0
     has_one_size: bool = False
+    is_dense_only: bool = False
 
 
 @dataclass(frozen=True)
@@ -91,8 +94,12 @@ class Steps(Dataset[list[MicroBatch]]):
         for index, share in enumerate(self._shares):
             rng = np.random.default_rng([*self._seed, step, index])
             samples = [share.generate(rng, **self._size(share, step)) for _ in range(share.count)]
-            if self._encoder is None:
+            if share.is_dense_only:
                 batches.append(self._dense_only(share, samples))
+            elif self._encoder is None:
+                raise EngineError(
+                    f"the share {share.name!r} has conversations, and there is no checkpoint to encode them"
+                )
             else:
                 batches.append(self._conversation(share, samples, self._encoder))
         return batches

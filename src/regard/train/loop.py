@@ -103,13 +103,13 @@ class Trainer:
             num_steps=stage.num_steps,
             config=self.model_config,
             kinds=self.kinds,
-            encoder=None if stage.is_dense_only else self.encoder,
+            encoder=self.encoder,
         )
         meter, saved_at = Meter(), time.monotonic()
         for batches in loader(steps, first_step=self.step, num_workers=self.config.num_workers):
             set_learning_rate(optimizers, stage, self.step)
             for batch in (batch.to(self.config.device) for batch in batches):
-                meter.add(batch.task, self._backward(batch, stage), num_samples=batch_size(batch))
+                meter.add(batch.task, self._backward(batch), num_samples=batch_size(batch))
             torch.nn.utils.clip_grad_norm_(self._parameters(), 1.0)
             for optimizer in optimizers:
                 optimizer.step()
@@ -127,7 +127,7 @@ class Trainer:
         self._save(optimizers, [*done, stage.name])
         return True
 
-    def _backward(self, batch: MicroBatch, stage: Stage) -> dict[str, float]:
+    def _backward(self, batch: MicroBatch) -> dict[str, float]:
         """Gradients of one micro-batch; returns what to report."""
         bf16 = torch.autocast(self.config.device, dtype=torch.bfloat16) if self.config.use_bf16 else nullcontext()
         report: dict[str, float] = {}
@@ -136,7 +136,7 @@ class Trainer:
             loss = torch.zeros((), device=self.config.device)
             if batch.dense and visual is not None:
                 dense_loss, report = self.heads(visual.embeds, batch.dense)
-                loss = loss + dense_loss * (1.0 if stage.is_dense_only else DENSE_WEIGHT_BESIDE_ANSWERS)
+                loss = loss + dense_loss * (1.0 if batch.input_ids is None else DENSE_WEIGHT_BESIDE_ANSWERS)
             if batch.input_ids is not None and batch.position_ids is not None and batch.labels is not None:
                 hidden_BTH = self.model.hidden_states(
                     batch.input_ids, batch.position_ids, visual=visual, visual_mask=batch.visual_mask

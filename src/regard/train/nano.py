@@ -79,7 +79,6 @@ class Stage:
     num_steps: int
     lr: float
     shares: tuple[TaskShare, ...]
-    is_dense_only: bool
     tower_lr_factor: float = 1.0
     warmup_steps: int = 200
     final_lr_factor: float = 1.0
@@ -112,41 +111,41 @@ def stages(screen_bank: ScreenBank) -> tuple[Stage, ...]:
     """The recipe. The numbers of steps fit two to three hours of two cores with bfloat16 matrix units."""
     scene = partial(scenes.make, held_out=False)
     screen = partial(screen_turns, bank=screen_bank)
+    plain_lines = TaskShare("lines", 128, partial(_dense_lines, is_plain=True), has_one_size=True, is_dense_only=True)
+    all_lines = partial(_dense_lines, is_plain=False)
+
+    def seen(name: str, count: int, generate: Generator) -> TaskShare:
+        return TaskShare(name, count, generate, is_dense_only=True)
+
     look = Stage(
         "look",
         2000,
         3e-3,
-        is_dense_only=True,
-        shares=(
-            TaskShare("lines", 128, partial(_dense_lines, is_plain=True), has_one_size=True),
-            TaskShare("scenes", 4, scene),
-            TaskShare("screens", 1, partial(screen, num_turns=1)),
-        ),
+        shares=(plain_lines, seen("scenes", 4, scene), seen("screens", 1, partial(screen, num_turns=1))),
     )
     look2 = Stage(
         "look2",
-        1500,
+        900,
         2e-3,
-        is_dense_only=True,
         shares=(
-            TaskShare("lines", 128, partial(_dense_lines, is_plain=False), has_one_size=True),
-            TaskShare("scenes", 6, scene),
-            TaskShare("screens", 4, partial(screen, num_turns=1)),
+            TaskShare("lines", 128, all_lines, has_one_size=True, is_dense_only=True),
+            seen("scenes", 6, scene),
+            seen("screens", 4, partial(screen, num_turns=1)),
         ),
     )
     shares = (
+        TaskShare("page", 64, all_lines, has_one_size=True, is_dense_only=True),
         TaskShare("lines", 48, partial(lines.make, held_out=False), has_one_size=True),
         TaskShare("screens", 4, partial(screen, num_turns=6)),
         TaskShare("scenes", 8, partial(scene, num_turns=6)),
         TaskShare("clips", 4, partial(clips.make, held_out=False, num_turns=4)),
         TaskShare("talk", 4, partial(talk.make, held_out=False), weight=0.3),
     )
-    talk_stage = Stage("talk", 2000, 1.5e-3, is_dense_only=False, tower_lr_factor=0.7, shares=shares)
+    talk_stage = Stage("talk", 2000, 1.5e-3, tower_lr_factor=0.7, shares=shares)
     polish = Stage(
         "polish",
         800,
         1.5e-3,
-        is_dense_only=False,
         tower_lr_factor=0.7,
         warmup_steps=20,
         final_lr_factor=0.02,
