@@ -4,7 +4,8 @@ It is kept for ever as the truth that faster engines are compared with, so it st
 forward takes the whole prompt, later ones the newest token. A generated token's position is the cache length
 plus the prompt's `rope_delta`, the same on all three axes.
 
-It does not batch, does not know text (stop strings end the caller's loop) and never evicts.
+It does not batch, does not know text (stop strings end the caller's loop) and never evicts. What only the engine does
+(several answers, log probabilities, a budget for thinking, structure) it refuses.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from collections.abc import Collection, Iterator
 
 import torch
 
-from regard.errors import CapacityError
+from regard.errors import CapacityError, ConfigError
 from regard.inputs import ModelInputs
 from regard.model.cache import KVCache
 from regard.model.qwen3_vl import Qwen3VL
@@ -31,14 +32,18 @@ def generate(
     eos_token_ids: Collection[int],
     num_token_ids: int | None = None,
 ) -> Iterator[int]:
-    """Yield token ids until an end-of-turn id (yielded too) or the limit of `tokens_allowed`.
+    """Yield token ids until an end-of-turn or stop id (yielded too) or the limit of `tokens_allowed`.
 
     `num_token_ids` is how many ids the tokenizer knows; padding rows of the vocabulary beyond it are masked.
-    Errors: CapacityError if the prompt leaves no room in the model's context.
+    Errors: CapacityError if the prompt leaves no room in the model's context; ConfigError for an option that needs
+    the engine.
     """
+    refuse_engine_options(params)
     num_prompt_tokens = len(inputs.input_ids)
     num_tokens = tokens_allowed(model, num_prompt_tokens, params.max_tokens)
-    sampler = Sampler(params, inputs.input_ids.tolist(), num_token_ids=num_token_ids)
+    end_ids = () if params.ignore_eos else eos_token_ids
+    sampler = Sampler(params, inputs.input_ids.tolist(), num_token_ids=num_token_ids, end_ids=end_ids)
+    last_ids = {*params.stop_token_ids, *end_ids}
     cache = KVCache(
         model.config.text,
         batch_size=1,
@@ -61,11 +66,24 @@ def generate(
         )
         token = sampler.choose(logits[0, -1])
         yield token
-        if token in eos_token_ids:
+        if token in last_ids:
             return
         input_ids = input_ids.new_tensor([[token]])
         position_ids = position_ids.new_full((3, 1, 1), cache.length + inputs.rope_delta)
         visual = None
+
+
+def refuse_engine_options(params: SamplingParams) -> None:
+    """Errors: ConfigError naming an option that the naive loop does not honour."""
+    given = {
+        "n": params.n != 1,
+        "num_logprobs": params.num_logprobs is not None,
+        "thinking_budget": params.thinking_budget is not None,
+        "structure": params.structure is not None,
+    }
+    for name, is_given in given.items():
+        if is_given:
+            raise ConfigError(f"{name} is {getattr(params, name)}; the naive loop does not do it, the engine does")
 
 
 def encode_items(model: Qwen3VL, inputs: ModelInputs) -> VisionFeatures | None:

@@ -28,7 +28,7 @@ import torch
 from regard import presets
 from regard.answer import Answer
 from regard.conversation import normalize, within
-from regard.device import Choice, choose_device, choose_dtype, use_allowed_cpus
+from regard.device import Choice, available_memory_bytes, choose_device, choose_dtype, use_allowed_cpus
 from regard.engine.engine import DEFAULT_ENGINE, Engine, EngineConfig, Tokens
 from regard.engine.loop import EngineLoop, Stream
 from regard.errors import CapacityError, ConfigError
@@ -40,11 +40,13 @@ from regard.reply import Event, Reply
 from regard.sampling_params import SamplingParams, Structure
 from regard.weights.checkpoint import load_model, read_config
 from regard.weights.hub import resolve_model
+from regard.weights.integer import Precision, check_precision, use_precision
 from regard.weights.memory import count_parameters
 
 if TYPE_CHECKING:
-    from regard.engine.structured import Constraint, Vocabulary
+    from regard.engine.structured import Constraint, Grammar, Vocabulary
 
+MAX_GRAMMARS = 32  # compiled structures that are kept
 # Without a preset: long enough for an answer, and for a Thinking edition to finish thinking (its card's length).
 DEFAULT_MAX_TOKENS = {"instruct": 2048, "thinking": 40960}
 
@@ -90,6 +92,7 @@ class LLM:
         self.device = device
         self.dtype = dtype
         self._vocabulary: Vocabulary | None = None  # made when structured output is first asked for
+        self._grammars: dict[Structure, Grammar] = {}
         self.engine = EngineLoop(lambda: Engine(model, known_tokens(processor), engine_config))
 
     @classmethod
@@ -99,6 +102,7 @@ class LLM:
         *,
         device: str = "auto",
         dtype: str = "auto",
+        precision: Precision = "auto",
         video_dialect: VideoDialect = "authors",
         resize_backend: ResizeBackend = "torch",
         offline: bool = False,
@@ -107,17 +111,25 @@ class LLM:
     ) -> LLM:
         """Load "nano", a folder or a hub id.
 
-        `video_dialect` is "authors" or "transformers"; `on_progress` hears (bytes done, bytes in all).
+        `precision` "int8" or "int4" quantises the weights while loading, for CPUs. `video_dialect` is "authors" or
+        "transformers"; `on_progress` hears (bytes done, bytes in all).
         Errors: CheckpointError, ConfigError, CapacityError in one sentence.
         """
         use_allowed_cpus()
         folder = resolve_model(name, offline=offline)
         config = read_config(folder)
+        check_precision(precision, config.quantization)
         processor = Processor.from_folder(folder, video_dialect=video_dialect, resize_backend=resize_backend)
-        chosen_device = choose_device(device)
+        is_stored_as_integers = config.quantization is not None and config.quantization.method != "fp8"
+        if device == "auto" and (precision != "auto" or is_stored_as_integers):
+            chosen_device = Choice("cpu", "8-bit and 4-bit weights are computed on CPUs")
+        else:
+            chosen_device = choose_device(device)
         chosen_dtype = choose_dtype(chosen_device.value, config.dtype, count_parameters(config), dtype)
         try:
             model = load_model(folder, device=chosen_device.value, dtype=chosen_dtype.value, on_progress=on_progress)
+            free_bytes = available_memory_bytes()
+            use_precision(model, precision, max_bytes=None if free_bytes is None else free_bytes // 2)
         except torch.OutOfMemoryError as error:
             raise CapacityError(
                 f"{chosen_device.value} has no memory left for the weights; use a smaller model, or run with device cpu"
@@ -218,7 +230,8 @@ class LLM:
             self._vocabulary = Vocabulary(
                 tokenizer.to_json(), num_token_ids=tokenizer.vocab_size, end_ids=sorted(tokenizer.eos_token_ids)
             )
-        grammar = Grammar(self._vocabulary, params.structure)
+        grammar = self._grammars.get(params.structure) or Grammar(self._vocabulary, params.structure)
+        self._grammars = {**dict(list(self._grammars.items())[-MAX_GRAMMARS:]), params.structure: grammar}
         if grammar.shortest is not None and grammar.shortest > params.max_tokens:
             raise ConfigError(
                 f"max_tokens is {params.max_tokens} and the shortest answer with this structure has {grammar.shortest} "

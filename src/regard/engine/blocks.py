@@ -7,7 +7,7 @@ A block is room for `block_size` tokens in all layers. It is in one of three sta
     free      by none, and its content means nothing
 
 Blocks next to each other are read as one run (`kernels/paged_attention.py`), so a sequence grows into the next block
-while it can, and a new sequence begins in the middle of the widest gap, where it has room to grow.
+while it can, and otherwise goes on in the middle of the widest gap, where it has room to grow.
 
 It does not know tokens, requests or tensors.
 """
@@ -47,7 +47,7 @@ class BlockPool:
         if after is not None and after + 1 < self.num_blocks and self._free[after + 1] == _FREE:
             block = after + 1
         elif self._num_free:
-            block = self._free_block(is_new=after is None)
+            block = self._free_block()
         elif self._cached:
             block, _ = self._cached.popitem(last=False)
             self._forget(block)
@@ -60,10 +60,11 @@ class BlockPool:
         self._num_users[block] = 1
         return block
 
-    def _free_block(self, *, is_new: bool) -> int:
+    def _free_block(self) -> int:
+        """Where there is most room to grow: the middle of the widest gap, or its start if no one grows into it."""
         gaps = [match.span() for match in re.finditer(b"\1+", self._free)]
         start, end = max(gaps, key=lambda gap: gap[1] - gap[0])
-        return start if start == 0 or not is_new else (start + end) // 2
+        return start if start == 0 else (start + end) // 2
 
     def share(self, block: int) -> None:
         """One more user of a block that is used or cached."""

@@ -241,6 +241,8 @@ class Engine:
                 own = own[: 1 + kept]
             if chunk.sequence.forced:
                 own = [score(logits_WV[first], chunk.sequence.row, chunk.sequence.forced.pop(0))]
+            if chunk.sequence.constraint is not None:
+                own = [self._accept(chunk.sequence, chunk.sequence.constraint, own[0], logits_WV[first])]
             taken.append(own)
             first += 1 + len(chunk.proposed)
         return taken
@@ -267,13 +269,11 @@ class Engine:
     def _take(self, chunk: Chunk, sampled: list[Sampled]) -> Output:
         """Append what was sampled, up to the first token that ends the sequence."""
         sequence = chunk.sequence
+        if sequence.error is not None:
+            self.scheduler.remove(sequence)
+            return Output(sequence, (), None, sequence.error)
         taken: list[Sampled] = []
         for one in sampled:
-            if sequence.constraint is not None:
-                one = self._accept(sequence, sequence.constraint, one)
-                if sequence.error is not None:
-                    self.scheduler.remove(sequence)
-                    return Output(sequence, (), None, sequence.error)
             sequence.token_ids.append(one.token_id)
             sequence.row.append(one.token_id)
             if sequence.lookup is not None:
@@ -292,15 +292,19 @@ class Engine:
             self.scheduler.remove(sequence)
         return Output(sequence, tuple(taken), sequence.finish_reason)
 
-    def _accept(self, sequence: Sequence, constraint: Constraint, sampled: Sampled) -> Sampled:
+    def _accept(self, sequence: Sequence, constraint: Constraint, sampled: Sampled, logits_V: torch.Tensor) -> Sampled:
         """What the structure makes of a token: near the limit it may be another, so that the answer gets complete."""
-        if sequence.error is None:
-            try:
-                token_id = constraint.accept(sampled.token_id, sequence.max_tokens - sequence.num_output)
-                return sampled if token_id == sampled.token_id else replace(sampled, token_id=token_id)
-            except EngineError as error:
-                sequence.error = error
-        return sampled
+        if sequence.error is not None:
+            return sampled
+        try:
+            token_id = constraint.accept(sampled.token_id, sequence.max_tokens - sequence.num_output)
+        except EngineError as error:
+            sequence.error = error
+            return sampled
+        if token_id == sampled.token_id:
+            return sampled
+        sequence.forced.clear()  # the way home leaves no room for them
+        return score(logits_V, sequence.row, token_id)
 
     def _finish_reason(self, sequence: Sequence, token_id: int) -> FinishReason | None:
         is_end = token_id in self.tokens.eos and not sequence.params.ignore_eos

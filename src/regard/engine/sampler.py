@@ -203,7 +203,9 @@ def _penalize(logits_PV: Tensor, rows: Sequence[RowState], ahead: Sequence[Seque
 
 def _groups(rows: Sequence[RowState]) -> list[list[int]]:
     """Indices of the drawn rows, by the work they need: no order, the k likeliest, the whole row sorted."""
-    as_it_is, compact, sorted_ = [], [], []
+    as_it_is: list[int] = []
+    compact: list[int] = []
+    sorted_: list[int] = []
     for i, row in enumerate(rows):
         if row.params.temperature > 0:
             top_k = _top_k(row)
@@ -276,7 +278,7 @@ def _likeliest(logits_BV: Tensor, num: int) -> tuple[Tensor, Tensor]:
     bits_BV = (logits_BV + 0.0).view(torch.int32)  # -0.0 becomes 0.0
     rising_BV = bits_BV ^ ((bits_BV >> 31) & 0x7FFFFFFF)  # ordered like the floats
     ids_V = torch.arange(logits_BV.shape[1], device=logits_BV.device)
-    keys_BV = (rising_BV.long() << 32) + (LOW_32 - ids_V)
+    keys_BV = rising_BV.long().bitwise_left_shift_(32).add_(LOW_32 - ids_V)
     ids_BK = LOW_32 - (torch.topk(keys_BV, num, dim=-1).values & LOW_32)
     return logits_BV.gather(1, ids_BK), ids_BK
 

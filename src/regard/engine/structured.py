@@ -18,7 +18,7 @@ begins with; then up to two line breaks, which belong to the format; then the gr
 
 White space in JSON is bounded: one blank, or one line break with up to 20 blanks or tabs, between any two tokens.
 
-It does not sample, and does not know logits. Shape letters: W words of 32 bits, K rows of a checked proposal.
+It does not sample, and does not know logits. Shape letters: W words of 32 bits.
 """
 
 from __future__ import annotations
@@ -185,8 +185,9 @@ class Constraint:
                 _set_bit(mask_W, end_id, True)
         else:
             self._matcher.unsafe_compute_mask_ptr(mask_W.data_ptr(), mask_W.numel() * mask_W.element_size())
-            if self._matcher.is_error() or not mask_W.any():
-                raise EngineError(f"the structure cannot be followed further: {_reason(self._matcher.get_error())}")
+            self._check_limits()
+            if not mask_W.any():
+                raise EngineError("the structure allows no token; this should not happen, please report its grammar")
             for token_id, num in self._vocabulary.line_breaks.items():
                 if num <= self._line_breaks_left:
                     _set_bit(mask_W, token_id, True)
@@ -194,17 +195,15 @@ class Constraint:
     def accept(self, token_id: int, num_left: int) -> int:
         """Note the next token and return it, or the one that has to be taken so that the answer can be completed.
 
-        `num_left` counts this token. Errors: EngineError for a token that the mask did not allow.
+        `num_left` counts this token. Errors: EngineError for a token that the mask did not allow, or if the grammar
+        became too complex to follow.
         """
         way = self.closing_ids
-        if way is not None and len(way) >= num_left and self._phase != "ended":
+        if not way or len(way) < num_left:
             self._take(token_id)
-            self.is_closing = True
-            return token_id
-        self._take(token_id)
-        if self._fits(num_left - 1, way):
-            return token_id
-        self.rollback(1)
+            if self._fits(num_left - 1, way):
+                return token_id
+            self.rollback(1)
         forced = way[0] if way else self._vocabulary.end_ids[0]
         self._take(forced)
         self.is_closing = True
@@ -220,27 +219,6 @@ class Constraint:
                 self._by_bytes.rollback(step.num_bytes)
             self._phase, self._line_breaks_left, self._way = step.phase, step.line_breaks_left, step.way
             self._has_mirror, self.is_closing = step.has_mirror, step.is_closing
-
-    def fill_masks(self, masks_KW: Tensor, proposed: Sequence[int], num_left: int) -> int:
-        """Write the masks of a row and of those after guesses; return how many guesses the grammar allows.
-
-        Rows beyond that number + 1 are not written. The state stays as it was.
-        Shapes: masks_KW (len(proposed) + 1, W).
-        """
-        num_allowed = 0
-        self.fill_mask(masks_KW[0], num_left)
-        for place, token_id in enumerate(proposed):
-            if not _has_bit(masks_KW[place], token_id) or self._phase == "ended":
-                break
-            taken = self.accept(token_id, num_left - place)
-            num_allowed += 1
-            if taken != token_id:
-                self.rollback(1)
-                num_allowed -= 1
-                break
-            self.fill_mask(masks_KW[place + 1], num_left - place - 1)
-        self.rollback(num_allowed)
-        return num_allowed
 
     def _take(self, token_id: int) -> None:
         """Move on by one token and find the way home from there."""
@@ -259,8 +237,14 @@ class Constraint:
             num_tokens, num_bytes = 1, self._mirror(token_id)
             self._line_breaks_left = 0
         else:
-            raise EngineError(f"token {token_id} is not allowed by the structure: {_reason(self._matcher.get_error())}")
+            self._check_limits()
+            raise EngineError(f"token {token_id} is not allowed by the structure; a mask was not applied")
         self._steps.append(_Step(phase, line_breaks_left, way, has_mirror, self.is_closing, num_tokens, num_bytes))
+
+    def _check_limits(self) -> None:
+        if self._matcher.is_error():
+            reason = _reason(self._matcher.get_error())
+            raise EngineError(f"the structure became too complex to be followed further ({reason}); simplify it")
 
     def _is_line_break(self, token_id: int) -> bool:
         """Whether the token is one between thinking and answer, and not one of the grammar's own."""
@@ -351,7 +335,3 @@ def _set_bit(mask_W: Tensor, token_id: int, is_on: bool) -> None:
     word = int(mask_W[token_id // 32]) & 0xFFFFFFFF
     word = word | bit if is_on else word & ~bit
     mask_W[token_id // 32] = word - (1 << 32) if word >> 31 else word
-
-
-def _has_bit(mask_W: Tensor, token_id: int) -> bool:
-    return bool(int(mask_W[token_id // 32]) >> token_id % 32 & 1)

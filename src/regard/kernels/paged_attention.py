@@ -45,8 +45,16 @@ def runs_attention(
     """Attention of every span's rows, on the CPU. `k` and `v` are the rows' own. Returns (R, N, D)."""
     num_rows, num_heads, head_dim = q_RND.shape
     num_key_heads = keys_KSD.shape[0]
-    out_RND = torch.empty_like(q_RND)
+    out_RND = torch.empty(num_rows, num_heads, head_dim, dtype=q_RND.dtype)
+    keys_1KSD, values_1KSD = keys_KSD[None], values_KSD[None]
+    # Decoding rows that see one run, the common case, need nothing else: each is one call between views.
+    q_RKGD, out_RKGD = (x.view(num_rows, num_key_heads, -1, head_dim) for x in (q_RND.contiguous(), out_RND))
     for span in spans:
+        if span.count == 1 and len(span.runs) == 1:
+            ((start, length),) = span.runs
+            k, v = keys_1KSD.narrow(2, start, length), values_1KSD.narrow(2, start, length)
+            out_RKGD[span.row] = _flash(q_RKGD[span.row : span.row + 1], k, v, is_causal=False)[0][0]
+            continue
         rows = slice(span.row, span.row + span.count)
         # (1, K, G * T, D): all queries that meet the same keys side by side.
         q_KGTD = q_RND[rows].view(span.count, num_key_heads, -1, head_dim).permute(1, 2, 0, 3)
