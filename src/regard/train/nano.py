@@ -11,16 +11,12 @@ Run it with `regard train nano --out RUN`; it saves often and continues where it
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
-import numpy as np
-
-from regard.messages import Image, Message
 from regard.train.batches import Generator, TaskShare
 from regard.train.world import clips, lines, scenes, talk
-from regard.train.world.sample import Sample
 from regard.train.world.screens import KINDS, ScreenBank
 from regard.train.world.shapes import SHAPES
 from regard.train.world.turns import screen_turns
@@ -84,24 +80,6 @@ class Stage:
     final_lr_factor: float = 1.0
 
 
-# Sizes in px of the pictures of lines. Several heights from the start: a tower that has only seen one row of cells
-# has to learn to read the other rows again.
-LINE_SIZES = ((256, 32), (128, 64), (192, 64), (96, 96), (320, 32), (256, 64))
-
-
-def _dense_lines(rng: np.random.Generator, *, size_rng: np.random.Generator, is_plain: bool) -> Sample:
-    """A picture full of text: every cell should have something to learn from."""
-    width, height = LINE_SIZES[int(size_rng.integers(len(LINE_SIZES)))]
-    num_lines = height // 32
-    if not is_plain:
-        num_lines = int(rng.integers(1, 3 * height // 64 + 1))
-    difficulty = 0.0 if is_plain else float(rng.random())
-    picture, dense, text = lines.render(
-        rng, width, height, lines=num_lines, difficulty=difficulty, held_out=False, is_filled=True
-    )
-    return Sample("lines", (Message("user", (Image(picture),)),), {"text": text}, dense)
-
-
 def kind_classes() -> dict[str, int]:
     """Class names of everything that can lie in a cell, numbered from 1."""
     return {name: index + 1 for index, name in enumerate((*KINDS, *SHAPES))}
@@ -111,31 +89,36 @@ def stages(screen_bank: ScreenBank) -> tuple[Stage, ...]:
     """The recipe. The numbers of steps fit two to three hours of two cores with bfloat16 matrix units."""
     scene = partial(scenes.make, held_out=False)
     screen = partial(screen_turns, bank=screen_bank)
-    plain_lines = TaskShare("lines", 128, partial(_dense_lines, is_plain=True), has_one_size=True, is_dense_only=True)
-    all_lines = partial(_dense_lines, is_plain=False)
+    page = partial(lines.make_page, held_out=False)
+    plain_page = partial(page, is_plain=True)
 
     def seen(name: str, count: int, generate: Generator) -> TaskShare:
-        return TaskShare(name, count, generate, is_dense_only=True)
+        return TaskShare(name, count, generate, has_one_size=name == "pages", is_dense_only=True)
 
     look = Stage(
         "look",
         2000,
         3e-3,
-        shares=(plain_lines, seen("scenes", 4, scene), seen("screens", 1, partial(screen, num_turns=1))),
+        shares=(
+            seen("pages", 128, plain_page),
+            seen("scenes", 4, scene),
+            seen("screens", 1, partial(screen, num_turns=1)),
+        ),
     )
     look2 = Stage(
         "look2",
         900,
         2e-3,
         shares=(
-            TaskShare("lines", 128, all_lines, has_one_size=True, is_dense_only=True),
+            seen("pages", 128, page),
             seen("scenes", 6, scene),
             seen("screens", 4, partial(screen, num_turns=1)),
         ),
     )
     shares = (
-        TaskShare("page", 64, all_lines, has_one_size=True, is_dense_only=True),
-        TaskShare("lines", 48, partial(lines.make, held_out=False), has_one_size=True),
+        replace(seen("pages", 64, page), name="pages seen"),
+        TaskShare("pages", 24, page, has_one_size=True),
+        TaskShare("lines", 24, partial(lines.make, held_out=False), has_one_size=True),
         TaskShare("screens", 4, partial(screen, num_turns=6)),
         TaskShare("scenes", 8, partial(scene, num_turns=6)),
         TaskShare("clips", 4, partial(clips.make, held_out=False, num_turns=4)),

@@ -36,6 +36,15 @@ QUESTIONS = (
     "Text in the image?",
     "What is the text?",
 )
+PAGE_QUESTIONS = (
+    "Read all the text.",
+    "Read the lines.",
+    "Transcribe this picture.",
+    "OCR this image.",
+    "What does it say?",
+    "Read all the text in the image.",
+    "Write down the text, line by line.",
+)
 LONG_QUESTION = "Please output only the text content from the image without any additional descriptions or formatting."
 LONG_QUESTION_SHARE = 0.01  # one long prompt pads its whole batch
 
@@ -57,6 +66,33 @@ def make(rng: np.random.Generator, *, held_out: bool, size_rng: np.random.Genera
         Message("assistant", (Text(verbatim(text)),)),
     )
     return Sample("lines", messages, {"text": text}, dense)
+
+
+# Sizes in px of pictures that are full of text. Several heights from the start: a tower that has only seen one row of
+# cells has to learn to read the other rows again.
+PAGE_SIZES = ((256, 32), (128, 64), (192, 64), (96, 96), (320, 32), (256, 64))
+
+
+def make_page(
+    rng: np.random.Generator, *, held_out: bool, size_rng: np.random.Generator | None = None, is_plain: bool = False
+) -> Sample:
+    """One to four lines that fill the picture: several times the characters of `make` for the same work.
+
+    `is_plain`: clean lines in plain fonts. Otherwise as `make`.
+    """
+    size_rng = rng if size_rng is None else size_rng
+    width, height = PAGE_SIZES[int(size_rng.integers(len(PAGE_SIZES)))]
+    num_lines = height // 32 if is_plain else int(rng.integers(1, 3 * height // 64 + 1))
+    difficulty = 0.0 if is_plain else float(rng.random())
+    picture, dense, text = render(
+        rng, width, height, lines=num_lines, difficulty=difficulty, held_out=held_out, is_filled=True
+    )
+    question = PAGE_QUESTIONS[int(rng.integers(len(PAGE_QUESTIONS)))]
+    messages = (
+        Message("user", (Image(picture), Text(question))),
+        Message("assistant", (Text(verbatim(text)),)),
+    )
+    return Sample("pages", messages, {"text": text}, dense)
 
 
 def render(
