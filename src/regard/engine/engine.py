@@ -148,7 +148,7 @@ class Engine:
         num_prompt = len(inputs.input_ids)
         context = min(self.model.config.text.max_position_embeddings, self.budget.num_tokens)
         visual = visual_map(inputs, self.model.config)
-        self.budget.check(num_prompt, [len(unit.pixel_values) for unit in visual.units])
+        self.budget.check(num_prompt, [unit.num_patches for unit in visual.units])
         token_ids = inputs.input_ids.tolist()
         made: list[Sequence] = []
         for index in range(params.n):

@@ -25,7 +25,7 @@ import numpy.typing as npt
 from regard.engine.sampler import RowState
 from regard.engine.speculation import PromptLookup
 from regard.errors import RegardError
-from regard.inputs import ModelInputs
+from regard.inputs import ModelInputs, VisionItem
 from regard.model.config import ModelConfig
 from regard.model.vision import VisionFeatures
 from regard.sampling_params import SamplingParams
@@ -46,12 +46,23 @@ class Status(enum.Enum):
 
 @dataclass(frozen=True)
 class VisualUnit:
-    """One picture, or one temporal group of a clip. Shapes: pixel_values (P, C); `num_tokens` visual tokens."""
+    """One picture, or one temporal group of a clip: P patches of an item, from `first_patch` on."""
 
     key: bytes
     grid_hw: tuple[int, int]
-    pixel_values: npt.NDArray[np.float32]
+    item: VisionItem
+    first_patch: int
     num_tokens: int
+
+    @property
+    def num_patches(self) -> int:
+        """P."""
+        return self.grid_hw[0] * self.grid_hw[1]
+
+    @property
+    def pixel_values(self) -> npt.NDArray[np.float32]:
+        """Normalised patches, (P, C); made anew each time, since nobody needs them twice."""
+        return self.item.values(self.first_patch, self.first_patch + self.num_patches)
 
 
 @dataclass(frozen=True)
@@ -69,12 +80,12 @@ def visual_map(inputs: ModelInputs, config: ModelConfig) -> VisualMap:
     units: list[VisualUnit] = []
     for item in inputs.items:
         num_groups, height, width = item.grid_thw
-        groups = item.pixel_values.reshape(num_groups, height * width, -1)
         num_tokens = height * width // config.vision.spatial_merge_size**2
-        for patches in groups:
+        for first in range(0, num_groups * height * width, height * width):
+            patches = item.patches[first : first + height * width]
             digest = hashlib.blake2b(np.ascontiguousarray(patches).data, digest_size=16)
-            digest.update(f"{height}x{width}".encode())
-            units.append(VisualUnit(digest.digest(), (height, width), patches, num_tokens))
+            digest.update(repr((height, width, str(patches.dtype), item.mean, item.std)).encode())
+            units.append(VisualUnit(digest.digest(), (height, width), item, first, num_tokens))
     is_pad = (inputs.input_ids == config.image_token_id) | (inputs.input_ids == config.video_token_id)
     unit_of_T = np.full(len(inputs.input_ids), -1, dtype=np.int64)
     row_of_T = np.full(len(inputs.input_ids), -1, dtype=np.int64)

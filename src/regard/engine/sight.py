@@ -78,15 +78,15 @@ class Sight:
         """Begin a work in each lane that is idle."""
         busy = {unit.key for work in self._works.values() for unit in work.units}
         waiting = [one.unit for key, one in wanted.items() if key not in busy]
-        large = [unit for unit in waiting if len(unit.pixel_values) > ROWS_PER_SLICE]
+        large = [unit for unit in waiting if unit.num_patches > ROWS_PER_SLICE]
         if large and "large" not in self._works:
             self._works["large"] = self._work(large[:1])
         together: list[VisualUnit] = []
         num_patches = 0
         for unit in waiting:
-            if num_patches + len(unit.pixel_values) <= ROWS_PER_SLICE:
+            if num_patches + unit.num_patches <= ROWS_PER_SLICE:
                 together.append(unit)
-                num_patches += len(unit.pixel_values)
+                num_patches += unit.num_patches
         if together and "small" not in self._works:
             self._works["small"] = self._work(together)
 

@@ -24,6 +24,7 @@ import numpy.typing as npt
 from PIL import ExifTags, Image, ImageOps
 
 from regard.errors import InputError
+from regard.inputs import normalise
 from regard.model.config import VisionConfig
 from regard.processing.download import NETWORK, Network
 from regard.processing.fetch import describe_bytes, read_bytes, source_name
@@ -43,13 +44,7 @@ def load_image(source: Any, *, limits: MediaLimits = DEFAULT_LIMITS, network: Ne
     Errors: InputError for a source that is missing, damaged, too large or no image.
     """
     name = source_name(source)
-    if isinstance(source, np.ndarray):
-        image = _from_array(source)
-    elif isinstance(source, Image.Image):
-        image = source
-    else:
-        image = _open(read_bytes(source, limits=limits, network=network), name)
-    _check_size(image, name, limits)
+    image = open_image(source, limits=limits, network=network)
     try:
         if image.getexif().get(ExifTags.Base.Orientation, 1) != 1:
             image = ImageOps.exif_transpose(image)
@@ -63,6 +58,22 @@ def load_image(source: Any, *, limits: MediaLimits = DEFAULT_LIMITS, network: Ne
         # Pillow's decoders raise whatever they trip over: OSError, SyntaxError, struct.error, zlib.error, EOFError.
         reason = str(error).strip().rstrip(".") or type(error).__name__
         raise InputError(f"{name} is damaged or cut short ({reason}); save or download it again") from None
+
+
+def open_image(source: Any, *, limits: MediaLimits = DEFAULT_LIMITS, network: Network = NETWORK) -> Image.Image:
+    """Open an image source as it is stored: its size is checked, nothing is decoded or converted yet.
+
+    Errors: InputError for a source that is missing, too large or no image.
+    """
+    name = source_name(source)
+    if isinstance(source, np.ndarray):
+        image = _from_array(source)
+    elif isinstance(source, Image.Image):
+        image = source
+    else:
+        image = _open(read_bytes(source, limits=limits, network=network), name)
+    _check_size(image, name, limits)
+    return image
 
 
 def _from_array(array: npt.NDArray[Any]) -> Image.Image:
@@ -199,14 +210,22 @@ def resize(image: Image.Image | Pixels, height: int, width: int, *, backend: Res
 def patchify(
     frames: Pixels, *, vision: VisionConfig, mean: Sequence[float], std: Sequence[float]
 ) -> tuple[npt.NDArray[np.float32], tuple[int, int, int]]:
-    """Cut frames into normalised patches.
+    """Cut frames into normalised patches: `cut`, then `inputs.normalise`. Shapes: (P, C) float32, and (t, h, w).
 
-    Shapes: frames (n, H, W, 3), H and W multiples of patch_size * spatial_merge_size; returns (P, C) with
+    Source: transformers Qwen2VLImageProcessor and Qwen3VLVideoProcessor (tests/parity/test_pixels.py).
+    """
+    patches, grid = cut(frames, vision=vision)
+    return normalise(patches, mean, std), grid
+
+
+def cut(frames: Pixels, *, vision: VisionConfig) -> tuple[Pixels, tuple[int, int, int]]:
+    """Cut frames into patches.
+
+    Shapes: frames (n, H, W, 3), H and W multiples of patch_size * spatial_merge_size; returns (P, C) uint8 with
     C = (channel, temporal slot, patch row, patch column) flattened and P = t * h * w, and (t, h, w).
     Order: time, then blocks of merge x merge patches row by row, then the patches inside a block, so that
     rows 0..3 form the first merged token: (h, w) = (0,0), (0,1), (1,0), (1,1), then (0,2), (0,3), ...
     A missing last frame is the last one repeated: a picture fills both temporal slots.
-    Source: transformers Qwen2VLImageProcessor and Qwen3VLVideoProcessor (tests/parity/test_pixels.py).
     """
     patch, merge, slots = vision.patch_size, vision.spatial_merge_size, vision.temporal_patch_size
     n, height, width, channels = frames.shape
@@ -216,8 +235,4 @@ def patchify(
     blocks = frames.reshape(grid[0], slots, grid[1] // merge, merge, patch, grid[2] // merge, merge, patch, channels)
     # (t, slot, H block, h, row, W block, w, column, channel) -> (t, H block, W block, h, w, channel, slot, row, column)
     ordered = blocks.transpose(0, 2, 5, 3, 6, 8, 1, 4, 7)
-    values = ordered.reshape(math.prod(grid), channels, slots * patch * patch).astype(np.float32)
-    # One subtraction and one division on 0..255 values, in float32, exactly as the reference fuses them.
-    values -= (np.asarray(mean, np.float32) * np.float32(255.0))[:, None]
-    values /= (np.asarray(std, np.float32) * np.float32(255.0))[:, None]
-    return values.reshape(len(values), vision.patch_dim), grid
+    return ordered.reshape(math.prod(grid), vision.patch_dim), grid

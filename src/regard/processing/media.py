@@ -2,7 +2,7 @@
 
     reader = MediaReader.from_folder(folder, config.vision)
     for seen in reader.read(Image("shot.png")):
-        seen.pixel_values, seen.grid_thw, seen.report
+        seen.patches, seen.grid_thw, seen.report
 
 A document gives one item for each page, one at a time, so that only one decoded page is in memory. The content
 hash covers the resized 8-bit pixels and the grid: equal hashes mean equal features.
@@ -18,7 +18,6 @@ from hashlib import blake2b
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 import PIL.Image
 
 from regard.errors import ConfigError
@@ -30,8 +29,8 @@ from regard.processing.image import (
     Pixels,
     ResizeBackend,
     check_aspect_ratio,
+    cut,
     load_image,
-    patchify,
     pixel_bounds,
     resize,
     smart_resize,
@@ -45,9 +44,10 @@ from regard.reply import MediaReport
 
 @dataclass(frozen=True)
 class SeenMedia:
-    """One picture, page or clip. Shapes: pixel_values (P, C) float32 with P = t * h * w of `grid_thw`."""
+    """One picture, page or clip. Shapes: patches (P, C) uint8 with P = t * h * w of `grid_thw`."""
 
-    pixel_values: npt.NDArray[np.float32]
+    patches: Pixels
+    normalization: Normalization
     grid_thw: tuple[int, int, int]
     content_hash: str
     report: MediaReport
@@ -162,7 +162,7 @@ class MediaReader:
     def _cut(self, frames: Pixels, report: MediaReport) -> SeenMedia:
         is_video = report.kind == "video"
         normalization = self._video_normalization if is_video else self._image_settings.normalization
-        pixel_values, grid = patchify(frames, vision=self._vision, mean=normalization.mean, std=normalization.std)
+        patches, grid = cut(frames, vision=self._vision)
         digest = blake2b(repr((is_video, grid)).encode(), digest_size=16)
         digest.update(np.ascontiguousarray(frames).data)
-        return SeenMedia(pixel_values, grid, digest.hexdigest(), report)
+        return SeenMedia(patches, normalization, grid, digest.hexdigest(), report)

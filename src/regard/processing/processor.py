@@ -127,7 +127,15 @@ class Processor:
         num_pads = [item.grid_thw[0] for item in seen]  # before repeating: one for a picture, one for each group
         first_pads = np.cumsum(num_pads) - num_pads
         items = tuple(
-            VisionItem(item.pixel_values, item.grid_thw, item.is_video, item.content_hash, int(offsets[first]))
+            VisionItem(
+                item.patches,
+                item.grid_thw,
+                item.is_video,
+                item.content_hash,
+                int(offsets[first]),
+                mean=item.normalization.mean,
+                std=item.normalization.std,
+            )
             for item, first in zip(seen, first_pads, strict=True)
         )
         return ModelInputs(
