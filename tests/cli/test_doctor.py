@@ -14,6 +14,8 @@ from regard.cli import doctor as doctor_module
 from regard.cli.main import run
 from regard.device import allowed_cpus
 from regard.errors import CheckpointError
+from regard.kernels import choice
+from tests.timings import fixed_times
 from tests.tiny import tiny_folder
 
 
@@ -22,6 +24,8 @@ def nano(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A tiny random checkpoint takes the bundled one's place: the command is tested here, not the model."""
     folder = tiny_folder(tmp_path / "nano")
     monkeypatch.setattr(llm_module, "resolve_model", lambda name, offline: folder)
+    monkeypatch.setattr(doctor_module, "KERNEL_SHAPE", (256, 256))
+    monkeypatch.setattr(choice, "Measurements", lambda: fixed_times(lambda name, rows: 7.0))
     return folder
 
 
@@ -44,6 +48,17 @@ def test_every_choice_has_its_reason(nano: Path, capsys: pytest.CaptureFixture[s
     choices = [*facts["choices"].values(), facts["nano"]["device"], facts["nano"]["dtype"]]
     assert len(choices) == 4
     assert all(choice["value"] and choice["reason"] for choice in choices)
+
+
+def test_the_kernels_of_each_format_are_shown_with_their_times(nano: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    _, facts = report(capsys)
+    assert set(facts["kernels"]) == {"int8", "int4", "bfloat16"}
+    for choices in facts["kernels"].values():
+        assert [chosen["rows"] for chosen in choices] == list(choice.ROWS)
+        assert all(f"{chosen['value']} 7 us" in chosen["reason"] for chosen in choices)
+    assert run(["doctor"]) == 0
+    text = " ".join(capsys.readouterr().out.split())
+    assert "int8 layers 1 row and more: onednn: onednn 7 us, int_mm 7 us" in text
 
 
 def test_nano_is_loaded_and_asked(nano: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,7 +1,8 @@
 """`regard doctor`: what this machine can run, and why each choice was made.
 
 It looks, loads regard-nano and asks it one question about a picture made on the spot, and measures one matrix
-product per dtype; about five seconds. Exit status 1 when regard-nano does not load or does not answer.
+product per dtype and, the first time, the products of each format of weights; about five seconds. Exit status 1
+when regard-nano does not load or does not answer.
 """
 
 from __future__ import annotations
@@ -47,6 +48,8 @@ CHROMIUM_NAMES = ("chromium", "chromium-browser", "google-chrome", "chrome")
 BYTES_PER_GIB = 1024**3
 # The smallest public checkpoint stands for all large ones in the dtype question.
 LARGE_PARAMETERS = 2_127_532_032
+# Outputs and inputs of its feed-forward: the layer that kernels are shown for.
+KERNEL_SHAPE = (6144, 2048)
 
 
 def doctor(as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False) -> None:
@@ -102,7 +105,36 @@ def examine() -> dict[str, Any]:
             "device": vars(device),
             "dtype of large models": vars(choose_dtype(device.value, "bfloat16", LARGE_PARAMETERS)),
         },
+        "kernels": _kernels(),
         "nano": _try_nano(),
+    }
+
+
+def _kernels() -> dict[str, list[dict[str, Any]]]:
+    """Which product a large model's layer takes on this CPU for how many rows, by format of the weights."""
+    import torch
+
+    from regard.kernels.bf16 import BF16_KERNELS, Bf16Weight
+    from regard.kernels.choice import LinearChoice, Measurements, choose_linear
+    from regard.kernels.int4 import INT4_KERNELS, Int4Weight
+    from regard.kernels.int8 import INT8_KERNELS, Int8Weight
+
+    num_outputs, num_inputs = KERNEL_SHAPE
+    generator = torch.Generator().manual_seed(0)
+    codes = torch.randint(0, 256, KERNEL_SHAPE, dtype=torch.uint8, generator=generator)
+    int8 = Int8Weight(codes.view(torch.int8).clamp(min=-127), torch.full((num_outputs,), 1e-3))
+    scale = torch.full((num_outputs, num_inputs // 128), 1e-2, dtype=torch.bfloat16)
+    int4 = Int4Weight(codes[:, ::2].contiguous(), scale, torch.zeros_like(scale), num_inputs)
+    bf16 = Bf16Weight((codes.float() / 255 - 0.5).bfloat16())
+    measurements = Measurements()
+    found: dict[str, tuple[LinearChoice[Any], ...]] = {
+        "int8": choose_linear(INT8_KERNELS, int8, torch.bfloat16, "int8", measurements),
+        "int4": choose_linear(INT4_KERNELS, int4, torch.bfloat16, "int4, groups of 128,", measurements),
+        "bfloat16": choose_linear(BF16_KERNELS, bf16, torch.bfloat16, "bf16", measurements),
+    }
+    return {
+        name: [{"rows": choice.rows, "value": choice.kernel.name, "reason": choice.reason} for choice in choices]
+        for name, choices in found.items()
     }
 
 
@@ -187,6 +219,12 @@ def _rows(facts: dict[str, Any]) -> list[tuple[str, str]]:
     ]
     for name, choice in facts["choices"].items():
         rows.append((name, f"{choice['value']}: {choice['reason']}"))
+    for name, choices in facts["kernels"].items():
+        previous = ""
+        for choice in choices:  # one line for each kernel, with the times for the fewest rows that it takes
+            if choice["value"] != previous:
+                rows.append((f"{name} layers", f"{_rows_text(choice['rows'])}: {choice['value']}: {choice['reason']}"))
+                previous = choice["value"]
     for module, package in facts["packages"].items():
         missing = f"not installed; pip install 'regard[{package['extra']}]' brings {package['brings']}"
         rows.append((module, f"{package['version']}: {package['brings']}" if package["version"] else missing))
@@ -199,6 +237,10 @@ def _rows(facts: dict[str, Any]) -> list[tuple[str, str]]:
     if nano["problem"]:
         rows.append(("nano", f"does not work: {nano['problem']}"))
     return rows
+
+
+def _rows_text(rows: int) -> str:
+    return "1 row and more" if rows == 1 else f"{rows} rows and more"
 
 
 def _gib(num_bytes: int | None) -> str:

@@ -24,6 +24,7 @@ from regard.cli.doctor import doctor
 from regard.cli.eval import eval_command
 from regard.cli.models import models
 from regard.cli.parity import parity
+from regard.cli.quantize import quantize_command
 from regard.cli.train import train
 from regard.errors import RegardError
 
@@ -47,6 +48,7 @@ app.command()(parity)
 app.command()(doctor)
 app.command()(train)
 app.command("eval")(eval_command)
+app.command("quantize")(quantize_command)
 
 
 def main() -> None:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from regard.llm import LLM
     from regard.processing.processor import VideoDialect
     from regard.reply import Event, MediaReport, Reply
+    from regard.weights.integer import Precision
 
 _CONTROLS = dict.fromkeys([*range(0x20), *range(0x7F, 0xA0)])
 del _CONTROLS[ord("\n")], _CONTROLS[ord("\t")]
@@ -33,7 +34,7 @@ def stderr_console() -> Console:
     return Console(stderr=True, highlight=False)
 
 
-def load_llm(name: str, *, device: str, dtype: str, video_dialect: str = "authors") -> LLM:
+def load_llm(name: str, *, device: str, dtype: str, precision: str = "auto", video_dialect: str = "authors") -> LLM:
     """Load a model; a bar on the terminal when it takes its time."""
     from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn
 
@@ -54,7 +55,14 @@ def load_llm(name: str, *, device: str, dtype: str, video_dialect: str = "author
         from regard.llm import LLM
 
         dialect = cast("VideoDialect", video_dialect)  # Processor refuses any other word in a sentence
-        return LLM.load(name, device=device, dtype=dtype, video_dialect=dialect, on_progress=on_progress)
+        return LLM.load(
+            name,
+            device=device,
+            dtype=dtype,
+            precision=cast("Precision", precision),  # and check_precision any other precision
+            video_dialect=dialect,
+            on_progress=on_progress,
+        )
 
 
 @contextmanager

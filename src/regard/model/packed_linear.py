@@ -105,8 +105,8 @@ class Int4Linear(IntegerLinear):
 
     def _make_product(self, dtype: torch.dtype, measurements: Measurements) -> LinearProduct[Any]:
         assert self.weight is not None
-        tensors = (t.detach() for t in (self.weight, self.weight_scale, self.weight_zero))
-        return int4_product(Int4Weight(*tensors, self.num_inputs), dtype, measurements)
+        scale, zero = self.weight_scale.detach(), self.weight_zero.detach()
+        return int4_product(Int4Weight(self.weight.detach(), scale, zero, self.num_inputs), dtype, measurements)
 
 
 class IntegerExperts(Experts):
@@ -166,8 +166,8 @@ class Int4Experts(IntegerExperts):
                 setattr(self, name + suffix, _empty(num_experts, num_outputs, num_groups, dtype=torch.bfloat16))
 
     def _make_product(self, name: str, expert: int, dtype: torch.dtype, measurements: Measurements) -> Any:
-        stored = [getattr(self, name + suffix)[expert].detach() for suffix in ("", "_scale", "_zero")]
-        return int4_product(Int4Weight(*stored, self.sizes[name][2]), dtype, measurements)
+        codes, scale, zero = (getattr(self, name + suffix)[expert].detach() for suffix in ("", "_scale", "_zero"))
+        return int4_product(Int4Weight(codes, scale, zero, self.sizes[name][2]), dtype, measurements)
 
 
 def _empty(*shape: int, dtype: torch.dtype) -> nn.Parameter:

@@ -18,6 +18,7 @@ import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
+from regard.errors import ConfigError
 from regard.parity.cases import Case, make_cases
 from regard.parity.compare import Comparison, Measurement
 from regard.parity.fp8_checkpoint import write_dequantised, write_quantised
@@ -59,6 +60,11 @@ def compare_folder(name: str, folder: Path) -> Iterator[Measurement]:
 
 def open_comparison(name: str, folder: Path, scratch: Path) -> Comparison:
     """Load a folder for both; for an FP8 folder the reference gets a dequantised copy in `scratch`."""
-    is_fp8 = read_config(folder).quantization is not None
-    oracle = write_dequantised(folder, scratch / f"{folder.name}, dequantised") if is_fp8 else None
+    quantization = read_config(folder).quantization
+    if quantization is not None and quantization.method != "fp8":
+        raise ConfigError(
+            f"{folder} holds {quantization.method.upper()} weights, which the reference cannot read; "
+            "compare the checkpoint that it was made from"
+        )
+    oracle = write_dequantised(folder, scratch / f"{folder.name}, dequantised") if quantization else None
     return Comparison(name, folder, oracle=oracle)

@@ -75,19 +75,35 @@ class ChatTemplate:
         `tools` are JSON-schema objects, rendered as given; `add_vision_id` numbers pictures and clips.
         Errors: InputError if the template refuses the messages or breaks its limits.
         """
-        variables = {
+        dicts = [to_template_dict(message) for message in messages]
+        return self.render_dicts(dicts, tools, add_generation_prompt, {"add_vision_id": add_vision_id})
+
+    def render_dicts(
+        self,
+        messages: Sequence[Mapping[str, Any]],
+        tools: Sequence[Mapping[str, Any]] | None,
+        add_generation_prompt: bool,
+        variables: Mapping[str, Any],
+    ) -> str:
+        """As `render`, for messages that are written as templates read them; `variables` are the template's own."""
+        given = {
             **self._special_tokens,
-            "messages": [to_template_dict(message) for message in messages],
+            **variables,
+            "messages": [dict(message) for message in messages],
             "tools": [dict(tool) for tool in tools] if tools else None,
             "add_generation_prompt": add_generation_prompt,
-            "add_vision_id": add_vision_id,
         }
         try:
-            return self._template.render(variables)
+            return self._template.render(given)
         except (*_FAULTS, ValueError) as error:
             raise InputError(
                 f"{self._name} cannot render these messages: {_reason(error)}; check roles and order, or the template"
             ) from error
+
+    @property
+    def variables(self) -> frozenset[str]:
+        """The names that the template reads."""
+        return self._template.variables
 
     @property
     def opens_thinking(self) -> bool:

@@ -22,6 +22,7 @@ from typing import Any
 from jinja2 import TemplateError, nodes
 from jinja2.exceptions import SecurityError
 from jinja2.ext import Extension, loopcontrols
+from jinja2.meta import find_undeclared_variables
 from jinja2.parser import Parser
 from jinja2.runtime import Context
 from jinja2.sandbox import ImmutableSandboxedEnvironment
@@ -34,10 +35,12 @@ _COUNT, _JOIN = "__count_step", "__join"
 
 
 class SandboxedTemplate:
-    """One compiled template. Errors: TemplateError if `source` is not a template."""
+    """One compiled template; `variables` are the names it reads. Errors: TemplateError if `source` is not a template."""
 
     def __init__(self, source: str) -> None:
-        self._template = _Sandbox().from_string(source)
+        sandbox = _Sandbox()
+        self._template = sandbox.from_string(source)
+        self.variables = frozenset(find_undeclared_variables(sandbox.parse(source))) - {_COUNT, _JOIN}
 
     def render(self, variables: dict[str, Any]) -> str:
         """Render within the budgets. Errors: whatever the template raises, SecurityError for a spent budget."""

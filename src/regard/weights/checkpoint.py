@@ -1,6 +1,6 @@
 """From a model folder to a model in memory, strictly and with little memory.
 
-    config.json -> the model on the meta device (no memory) -> FP8 layers swapped in if the config says so
+    config.json -> the model on the meta device (no memory) -> quantised layers swapped in if the config says so
       -> headers of the weight files -> a plan (`names.py`): every parameter once, every tensor used
       -> tensor by tensor: mapped where nothing has to change, else converted and dropped
 
@@ -8,7 +8,7 @@ On the CPU a tensor that already has the wanted dtype stays a view of the mapped
 the pages are shared with other processes and come in when first used. (Measured: products with mapped weights
 run at the speed of copied ones.) In every other case the peak is the weights plus one tensor.
 
-It does not fetch checkpoints (`hub.py`), quantize them or place parts of a model on several devices.
+It does not fetch checkpoints (`hub.py`), quantize them (`quantize.py`) or place parts of a model on several devices.
 """
 
 from __future__ import annotations
@@ -23,17 +23,19 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from regard.errors import CheckpointError, ConfigError
-from regard.kernels.fp8 import choose_fp8_kernel
-from regard.model.config import ModelConfig
+from regard.kernels.fp8 import Fp8Kernel, choose_fp8_kernel
+from regard.model.config import ModelConfig, QuantizationConfig
 from regard.model.linear import Fp8Experts
 from regard.model.qwen3_vl import Qwen3VL
 from regard.weights.fp8 import use_fp8_layers
+from regard.weights.integer import prepare_integer_layers, use_integer_layers
 from regard.weights.names import EMBEDDING, LM_HEAD, Piece, plan_loading
 from regard.weights.stored import TensorFolder, name_some
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 _STORED_FLOATS = {"F32": torch.float32, "BF16": torch.bfloat16, "F16": torch.float16}
-_STORED_FP8 = "F8_E4M3"
+_STORED_CODES = {"F8_E4M3": torch.float8_e4m3fn, "I8": torch.int8, "U8": torch.uint8}
+STORED_DTYPES = _STORED_FLOATS | _STORED_CODES
 
 
 def read_config(folder: Path) -> ModelConfig:
@@ -62,20 +64,25 @@ def load_model(
     dtype: str = "auto",
     on_progress: Callable[[int, int], None] | None = None,
 ) -> Qwen3VL:
-    """Load a dense, MoE or FP8 checkpoint for inference: eval mode, no gradients.
+    """Load a dense, MoE, FP8, INT8 or INT4 checkpoint for inference: eval mode, no gradients.
 
-    dtype:   'auto' (what config.json names), 'float32', 'bfloat16' or 'float16'; FP8 weights stay FP8.
+    dtype:   'auto' (what config.json names), 'float32', 'bfloat16' or 'float16'; quantised weights stay as they are.
     on_progress is called with the bytes filled so far and the bytes in all.
     Errors:  ConfigError for a wrong dtype, device or config; CheckpointError for wrong files.
     """
     config = read_config(folder)
     target, compute_dtype = _device(device), _compute_dtype(dtype, config)
+    quantization = config.quantization
+    if quantization is not None and quantization.method != "fp8" and target.type != "cpu":
+        raise ConfigError(
+            f"{folder} holds {quantization.method.upper()} weights, which are computed on CPUs only, and device "
+            f"{device!r} was asked for; use device 'cpu', or the checkpoint that it was made from"
+        )
     files = TensorFolder(folder)
-    with torch.device("meta"), _WithoutNormalInit():
-        model = Qwen3VL(config)
-        if config.quantization is not None:
-            kernel, _ = choose_fp8_kernel(target, config.quantization.weight_block_size, compute_dtype)
-            use_fp8_layers(model, config.quantization, kernel)
+    model = meta_model(config)
+    if quantization is not None:
+        kernel, _ = choose_fp8_kernel(target, quantization.weight_block_size, compute_dtype)
+        use_quantised_layers(model, quantization, kernel)
 
     parameters = dict(model.named_parameters())
     plan = plan_loading(_shapes(parameters), _shapes(files.tensors), config)
@@ -84,7 +91,7 @@ def load_model(
     sizes = {name: parameter.numel() * dtypes[name].itemsize for name, parameter in parameters.items()}
     num_filled, num_bytes = 0, sum(sizes.values())
     for name, pieces in plan.items():
-        tensor = _fill(pieces, parameters[name].shape, dtypes[name], target, files)
+        tensor = read_parameter(pieces, parameters[name].shape, dtypes[name], target, files)
         owner, _, leaf = name.rpartition(".")
         setattr(model.get_submodule(owner), leaf, nn.Parameter(tensor, requires_grad=False))
         num_filled += sizes[name]
@@ -93,9 +100,25 @@ def load_model(
     for module in model.modules():
         if isinstance(module, Fp8Experts):
             module.arrange()
-    if config.tie_word_embeddings and LM_HEAD in files.tensors:
+    if config.tie_word_embeddings and model.lm_head is None and LM_HEAD in files.tensors:
         _check_tied(files)
+    prepare_integer_layers(model, compute_dtype)
     return model.eval()
+
+
+def meta_model(config: ModelConfig) -> Qwen3VL:
+    """A model without memory: names, shapes and nothing in them."""
+    with torch.device("meta"), _WithoutNormalInit():
+        return Qwen3VL(config)
+
+
+def use_quantised_layers(model: Qwen3VL, quantization: QuantizationConfig, kernel: Fp8Kernel) -> None:
+    """Replace, in place and before weights are filled, the layers that the checkpoint stores quantised."""
+    with torch.device("meta"):
+        if quantization.method == "fp8":
+            use_fp8_layers(model, quantization, kernel)
+        else:
+            use_integer_layers(model, quantization)
 
 
 class _WithoutNormalInit(TorchFunctionMode):
@@ -131,35 +154,36 @@ def _shapes(tensors: Mapping[str, Any]) -> dict[str, tuple[int, ...]]:
 
 
 def _wanted_dtype(name: str, parameter: nn.Parameter, compute_dtype: torch.dtype) -> torch.dtype:
-    """FP8 codes and their scales keep the dtype that the FP8 layers declare; the rest is computed with."""
-    is_fixed = parameter.dtype == torch.float8_e4m3fn or name.endswith("_scale_inv")
+    """Codes and their scales keep the dtype that the quantised layers declare; the rest is computed with."""
+    is_fixed = parameter.dtype in _STORED_CODES.values() or name.endswith(("_scale_inv", "_scale", "_zero"))
     return parameter.dtype if is_fixed else compute_dtype
 
 
 def _check_dtypes(plan: Mapping[str, list[Piece]], dtypes: Mapping[str, torch.dtype], files: TensorFolder) -> None:
-    """Every stored dtype is one that its parameter can take: FP8 for FP8 layers, a float for all others."""
+    """Every stored dtype is one that its parameter can take: codes for quantised layers, a float for all others."""
+    codes = {dtype: stored for stored, dtype in _STORED_CODES.items()}
     wrong = [
         f"{piece.name} {stored}"
         for name, pieces in plan.items()
         for piece in pieces
         for stored in [files.tensors[piece.name].dtype]
-        if (stored != _STORED_FP8 if dtypes[name] == torch.float8_e4m3fn else stored not in _STORED_FLOATS)
+        if (stored != codes[dtypes[name]] if dtypes[name] in codes else stored not in _STORED_FLOATS)
     ]
     if wrong:
         raise CheckpointError(
             f"the dtype of {len(wrong)} stored tensors does not fit config.json ({name_some(wrong)}); "
-            f"known are {', '.join(_STORED_FLOATS)}, and {_STORED_FP8} for the layers that quantization_config covers"
+            f"known are {', '.join(_STORED_FLOATS)}, and {', '.join(_STORED_CODES)} for the layers that "
+            "quantization_config covers"
         )
 
 
-def _fill(
+def read_parameter(
     pieces: list[Piece], shape: torch.Size, dtype: torch.dtype, device: torch.device, files: TensorFolder
 ) -> Tensor:
-    """One parameter's values on the device, in its dtype."""
+    """One parameter's values on the device, in its dtype; a view of the mapped file where nothing has to change."""
     first = pieces[0]
     if first.expert is None and not first.is_transposed:
-        stored = files.tensors[first.name].dtype
-        is_final = device.type == "cpu" and dtype == (_STORED_FLOATS | {_STORED_FP8: torch.float8_e4m3fn})[stored]
+        is_final = device.type == "cpu" and dtype == STORED_DTYPES[files.tensors[first.name].dtype]
         return files.mapped(first.name) if is_final else files.read(first.name).to(device, dtype)
     out = torch.empty(shape, dtype=dtype, device=device)
     for piece in pieces:

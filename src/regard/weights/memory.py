@@ -57,6 +57,7 @@ def weight_bytes(config: ModelConfig) -> int:
     per_value = BYTES.get(config.dtype, 2)
     if config.quantization is None:
         return per_value * count_parameters(config)
+    assert config.quantization.method == "fp8", "our own formats are not among the public sizes"
     block = config.quantization.weight_block_size
     quantised, scales = 0, 0
     for rows, columns, count in _decoder_matrices(config.text):

@@ -1,0 +1,82 @@
+"""Matrix products with bfloat16 weights on a CPU: three ways to the same numbers, up to the order of sums.
+
+    plain     PyTorch's own linear; the weight stays where it is, in the mapped file
+    onednn    oneDNN's product with a weight laid out for it, which is a copy of the weight
+    widened   float32 arithmetic on tiles of the weight widened on the fly: for CPUs that only imitate bfloat16
+
+All accumulate in float32 and round the result to the dtype of x. `widened` also takes a float32 x and is then the
+exact mode: what float32 weights would give, in half the memory.
+Shape letters: M rows of x, K inputs, N outputs.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from regard.kernels.choice import LinearKernel
+from regard.kernels.tiles import tiled_linear
+
+
+@dataclass(frozen=True)
+class Bf16Weight:
+    """values (N, K) bfloat16."""
+
+    values_NK: Tensor
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(N, K)."""
+        num_outputs, num_inputs = self.values_NK.shape
+        return num_outputs, num_inputs
+
+    def first_rows(self, num_outputs: int) -> Bf16Weight:
+        """The part that computes the first outputs."""
+        return Bf16Weight(self.values_NK[:num_outputs])
+
+    def widened(self) -> Tensor:
+        """The values, (N, K) float32."""
+        return self.values_NK.float()
+
+
+def pack_onednn(weight: Bf16Weight) -> Any:
+    """The weight in oneDNN's own layout."""
+    return torch.ops.mkldnn._reorder_linear_weight(weight.values_NK.contiguous(), None)
+
+
+def multiply_onednn(x_MK: Tensor, packed: Any, bias: Tensor | None) -> Tensor:
+    """One operator, bias included."""
+    out_MN: Tensor = torch.ops.mkldnn._linear_pointwise(x_MK, packed, bias, "none", [], "")
+    return out_MN
+
+
+def pack_plain(weight: Bf16Weight) -> Any:
+    """Nothing but a reference."""
+    return weight.values_NK
+
+
+def multiply_plain(x_MK: Tensor, packed: Any, bias: Tensor | None) -> Tensor:
+    """PyTorch's own linear."""
+    return F.linear(x_MK, packed, bias)
+
+
+def multiply_widened(x_MK: Tensor, packed: Any, bias: Tensor | None) -> Tensor:
+    """Float32 products, rounded once to the dtype of x."""
+    values_NK: Tensor = packed
+
+    def widen_rows(outputs: slice, tile_TK: Tensor) -> None:
+        tile_TK.copy_(values_NK[outputs])
+
+    return tiled_linear(x_MK.float(), len(values_NK), widen_rows, bias).to(x_MK.dtype)
+
+
+WIDENED = LinearKernel("widened", pack_plain, multiply_widened)
+BF16_KERNELS: tuple[LinearKernel[Bf16Weight], ...] = (
+    LinearKernel("plain", pack_plain, multiply_plain),
+    LinearKernel("onednn", pack_onednn, multiply_onednn),
+    WIDENED,
+)

@@ -1,0 +1,336 @@
+"""Which of several ways to multiply is the fastest on this machine: measured once, then read from a file.
+
+    kernels of one format (`int8.py`, `int4.py`, `bf16.py`), the preferred first, one that runs anywhere last
+      -> `Measurements.times(...)`: microseconds of each for 1, 4, 16, 64 and 256 rows of x
+      -> `choose_linear`: one kernel for each of these numbers of rows, with the reason
+      -> `LinearProduct`: the weight packed for the kernels chosen; calling it multiplies
+
+A kernel is a pair of functions: `pack` lays a weight out once, `multiply` uses it. One whose result is wrong on this
+machine (an int8 product that saturates, say) or that its own `obstacle` rules out is not considered. Kernels stand in
+the order of preference: for one row the first is taken that the fastest does not beat by `MIN_GAIN`, and that one also
+for more rows, except where another is so much faster. Every further kernel may hold a copy of the weight.
+
+A weight is measured by its first rows, so that one measurement is short; it may then sit in a cache that it would not
+fit into as a whole. All kernels of a format read the same bytes, so this leaves their order as it is.
+
+The file is kernels.json in the user's cache folder. Its first key is the machine: CPU, instruction sets, torch's
+version, thread count. A file that cannot be read or written costs another measurement and is never an error. Measuring
+stops after `MAX_MEASURING_S`; on a busy machine, where times say little, nothing is written.
+Shape letters: M rows of x, K inputs, N outputs.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import math
+import os
+import platform
+import sys
+import tempfile
+import time
+from bisect import bisect_right
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Generic, Protocol, Self, TypeVar
+
+import torch
+from torch import Tensor
+
+ROWS = (1, 4, 16, 64, 256)
+MIN_GAIN = 1.25
+# Bounds of one measurement: values of the weight, and multiplications of the product.
+MAX_VALUES, MAX_PRODUCTS = 4_000_000, 250_000_000
+MIN_OUTPUTS = 128
+# A busy machine takes the CPU away for longer than a call lasts: the shortest of at least three calls counts.
+MIN_REPEATS, MAX_REPEATS, MAX_REPEAT_S = 3, 7, 0.01
+HOPELESS = 4.0
+# Relative error of a product whose activations need no rounding: bfloat16 costs 0.003, saturation more.
+MAX_ERROR = 0.01
+# Of one process; what is not measured by then is measured by the next one.
+MAX_MEASURING_S = 3.0
+_VERSION = 1  # of the kernels: times measured with others are not used
+_FLAGS = ("avx2", "avx512f", "avx512_vnni", "avx_vnni", "avx512_bf16", "avx512_fp16", "amx_bf16", "amx_int8", "i8mm")
+
+
+class StoredWeight(Protocol):
+    """A weight as a file holds it."""
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(N, K)."""
+
+    def first_rows(self, num_outputs: int) -> Self:
+        """The part that computes the first outputs."""
+
+    def widened(self) -> Tensor:
+        """The values that are meant, (N, K) float32."""
+
+
+W = TypeVar("W", bound=StoredWeight)
+
+
+@dataclass(frozen=True)
+class LinearKernel(Generic[W]):
+    """A way to compute x @ weight.T + bias.
+
+    pack:      the weight -> whatever `multiply` wants; may keep references to the weight's tensors.
+    multiply:  (x (M, K), packed, bias (N,) or None) -> (M, N) in the dtype of x.
+    obstacle:  why it cannot take this weight; empty if it can.
+    max_error: how far its result may be from that of the exact product, relative, when x needs no rounding.
+    """
+
+    name: str
+    pack: Callable[[W], Any]
+    multiply: Callable[[Tensor, Any, Tensor | None], Tensor]
+    obstacle: Callable[[W], str] = lambda weight: ""
+    max_error: float = MAX_ERROR
+
+
+@dataclass(frozen=True)
+class LinearChoice(Generic[W]):
+    """The kernel for `rows` rows of x and up to the next entry of ROWS, and why."""
+
+    rows: int
+    kernel: LinearKernel[W]
+    reason: str
+
+
+class LinearProduct(Generic[W]):
+    """A weight, packed for each kernel that was chosen."""
+
+    def __init__(self, weight: W, choices: Sequence[LinearChoice[W]]) -> None:
+        packed: dict[str, Any] = {}
+        for choice in choices:
+            if choice.kernel.name not in packed:
+                packed[choice.kernel.name] = choice.kernel.pack(weight)
+        self.num_outputs = weight.shape[0]
+        self._rows = [choice.rows for choice in choices]
+        self._steps = [(choice.kernel.multiply, packed[choice.kernel.name]) for choice in choices]
+
+    def __call__(self, x: Tensor, bias: Tensor | None = None) -> Tensor:
+        """x @ weight.T + bias. Shapes: x (..., K); returns (..., N) in the dtype of x."""
+        x_MK = x.reshape(-1, x.shape[-1])
+        if not len(x_MK):
+            return x.new_empty(*x.shape[:-1], self.num_outputs)
+        multiply, packed = self._steps[bisect_right(self._rows, len(x_MK)) - 1]
+        return multiply(x_MK, packed, bias).view(*x.shape[:-1], self.num_outputs)
+
+
+class Measurements:
+    """Microseconds of every kernel measured on this machine, by weight and number of rows."""
+
+    def __init__(self, file: Path | None = None, budget_s: float = MAX_MEASURING_S) -> None:
+        self._file = file or cache_file()
+        self._machine = machine_name()
+        self._products = _read(self._file).get(self._machine, {})
+        self._budget_s = budget_s
+        self._sound: dict[str, str] = {}  # names of kernels that were tried but not measured
+
+    def times(
+        self, kernels: Sequence[LinearKernel[W]], weight: W, dtype: torch.dtype, kind: str
+    ) -> dict[int, dict[str, float]] | None:
+        """Microseconds by number of rows and kernel's name; a kernel that cannot be used has none.
+
+        `kind` tells formats apart ("int8", "int4, groups of 128"). None once the time for measuring is used up.
+        """
+        key = _key(weight, dtype, kind)
+        usable = [kernel for kernel in kernels if not kernel.obstacle(weight)]
+        known = _as_times(self._products.get(key))
+        if known is not None and all(set(times) <= {kernel.name for kernel in usable} for times in known.values()):
+            return known
+        if self._budget_s <= 0:
+            return None
+        start_s = time.perf_counter()
+        measured = _measure(usable, weight, dtype, deadline_s=start_s + self._budget_s)
+        self._budget_s -= time.perf_counter() - start_s
+        if measured is not None:
+            self._products[key] = {str(rows): times for rows, times in measured.items()}
+            self._write()
+        return measured
+
+    def first_sound(
+        self, kernels: Sequence[LinearKernel[W]], weight: W, dtype: torch.dtype, kind: str
+    ) -> LinearKernel[W]:
+        """The first kernel that is right here, however fast; each product is tried once."""
+        key = _key(weight, dtype, kind)
+        if key not in self._sound:
+            part = _part(weight, ROWS[-1])
+            found = (k.name for k in kernels if not k.obstacle(weight) and is_sound(k, part, dtype))
+            self._sound[key] = next(found, kernels[-1].name)
+        return next(kernel for kernel in kernels if kernel.name == self._sound[key])
+
+    def _write(self) -> None:
+        """Join what other processes have written meanwhile; a folder that cannot be written is left alone."""
+        if is_busy():
+            return  # what is measured beside others' work serves this process only
+        machines = _read(self._file)
+        machines[self._machine] = machines.get(self._machine, {}) | self._products
+        with contextlib.suppress(OSError):
+            self._file.parent.mkdir(parents=True, exist_ok=True)
+            handle, partial = tempfile.mkstemp(dir=self._file.parent, prefix=self._file.name)
+            with os.fdopen(handle, "w", encoding="utf-8") as file:
+                json.dump(machines, file, indent=1)
+            os.replace(partial, self._file)
+
+
+def _key(weight: StoredWeight, dtype: torch.dtype, kind: str) -> str:
+    return f"{kind} {weight.shape[1]} -> {weight.shape[0]}, {str(dtype).removeprefix('torch.')}"
+
+
+def choose_linear(
+    kernels: Sequence[LinearKernel[W]], weight: W, dtype: torch.dtype, kind: str, measurements: Measurements
+) -> tuple[LinearChoice[W], ...]:
+    """One kernel for each of ROWS. The last of `kernels` must be one that can take every weight."""
+    times = measurements.times(kernels, weight, dtype, kind)
+    if times is None:
+        sound = measurements.first_sound(kernels, weight, dtype, kind)
+        return (LinearChoice(ROWS[0], sound, f"not measured: the {MAX_MEASURING_S:.0f} s for it are used up"),)
+    for_one = times[ROWS[0]]
+    usual = next(k.name for k in kernels if for_one.get(k.name, math.inf) < MIN_GAIN * min(for_one.values()))
+    by_name = {kernel.name: kernel for kernel in kernels}
+    choices = []
+    for rows in ROWS:
+        found = times[rows]
+        fastest = min(found, key=found.__getitem__)
+        name = usual if found.get(usual, math.inf) < MIN_GAIN * found[fastest] else fastest
+        choices.append(LinearChoice(rows, by_name[name], _reason(found, kernels, weight)))
+    return tuple(choices)
+
+
+def _reason(times: Mapping[str, float], kernels: Sequence[LinearKernel[W]], weight: W) -> str:
+    """'onednn 506 us, int_mm 831 us; int8pack: needs 64 inputs or a multiple'."""
+    measured = ", ".join(f"{name} {times[name]:.0f} us" for name in sorted(times, key=times.__getitem__))
+    obstacles = {kernel.name: kernel.obstacle(weight) for kernel in kernels if kernel.name not in times}
+    return "; ".join([measured, *(f"{name}: {why or 'wrong or not there'}" for name, why in obstacles.items())])
+
+
+def _measure(
+    kernels: Sequence[LinearKernel[W]], weight: W, dtype: torch.dtype, *, deadline_s: float
+) -> dict[int, dict[str, float]] | None:
+    """As `Measurements.times`; None if the deadline, a reading of the clock, passes before all is measured."""
+    generator = torch.Generator().manual_seed(0)
+    parts = {rows: _part(weight, rows) for rows in ROWS}
+    sound = [kernel for kernel in kernels if is_sound(kernel, parts[ROWS[-1]], dtype)]
+    found: dict[int, dict[str, float]] = {rows: {} for rows in ROWS}
+    for kernel in sound or kernels[-1:]:
+        packed: dict[int, Any] = {}
+        for rows, part in parts.items():
+            if time.perf_counter() > deadline_s:
+                return None
+            if part.shape[0] not in packed:
+                packed[part.shape[0]] = kernel.pack(part)
+            x_MK = torch.randn(rows, weight.shape[1], generator=generator).to(dtype)
+            best_s = min(found[rows].values(), default=math.inf) / 1e6
+            found[rows][kernel.name] = round(1e6 * _shortest_s(kernel, x_MK, packed[part.shape[0]], best_s), 1)
+    return found
+
+
+def _part(weight: W, rows: int) -> W:
+    """As many of the first outputs as one measurement with so many rows of x may take."""
+    limit = min(MAX_VALUES, MAX_PRODUCTS // rows) // weight.shape[1]
+    return weight.first_rows(min(weight.shape[0], max(MIN_OUTPUTS, limit // MIN_OUTPUTS * MIN_OUTPUTS)))
+
+
+def _shortest_s(kernel: LinearKernel[W], x_MK: Tensor, packed: Any, best_s: float) -> float:
+    """The shortest of a few calls; the first, which may build things, only where it is far behind the best so far."""
+    shortest_s, spent_s = math.inf, 0.0
+    for repeat in range(-1, MAX_REPEATS):
+        start_s = time.perf_counter()
+        kernel.multiply(x_MK, packed, None)
+        elapsed_s = time.perf_counter() - start_s
+        if elapsed_s < HOPELESS * best_s and repeat < 0:
+            continue
+        shortest_s, spent_s = min(shortest_s, elapsed_s), spent_s + elapsed_s
+        is_hopeless = shortest_s > HOPELESS * best_s and repeat >= 0
+        if is_hopeless or (repeat + 1 >= MIN_REPEATS and spent_s > MAX_REPEAT_S):
+            break
+    return shortest_s
+
+
+def is_sound(kernel: LinearKernel[W], weight: W, dtype: torch.dtype) -> bool:
+    """Whether a kernel exists here and is right, for the largest int8 codes too.
+
+    The rows of x are multiples of 1/128, so that neither 8-bit codes nor bfloat16 round them.
+    """
+    generator = torch.Generator().manual_seed(0)
+    codes_MK = torch.randint(-127, 128, (3, weight.shape[1]), generator=generator)
+    codes_MK[0], codes_MK[1, ::2], codes_MK[1, 1::2], codes_MK[2, 0] = 127, 127, -127, 127
+    x_MK, weight_NK = codes_MK / 128, weight.widened()
+    expected = x_MK @ weight_NK.t()
+    size = torch.hypot(expected, (x_MK.square() @ weight_NK.square().t()).sqrt())
+    try:
+        found = kernel.multiply(x_MK.to(dtype), kernel.pack(weight), None).float()
+    except (RuntimeError, AttributeError):  # the operator is missing, or has no implementation for this CPU
+        return False
+    return bool(((found - expected).norm(dim=1) <= kernel.max_error * size.norm(dim=1)).all())
+
+
+def is_busy() -> bool:
+    """Whether more wants to run on this machine than it has CPUs."""
+    if not hasattr(os, "getloadavg"):
+        return False
+    return os.getloadavg()[0] > (os.cpu_count() or 1)
+
+
+def machine_name() -> str:
+    """What the measured times depend on: the CPU and its instruction sets, torch's version, the thread count."""
+    fields = _cpu_fields()
+    flags = set(fields.get("flags", fields.get("Features", "")).split())
+    model = " ".join(fields.get(key, "") for key in ("model name", "model", "stepping")).strip()
+    parts = [
+        model or platform.processor() or platform.machine(),
+        " ".join(flag for flag in _FLAGS if flag in flags) or platform.machine(),
+        f"torch {torch.__version__}",
+        f"kernels {_VERSION}",
+        f"{torch.get_num_threads()} threads",
+    ]
+    return ", ".join(parts)
+
+
+def cache_file() -> Path:
+    """kernels.json in the user's cache folder; XDG_CACHE_HOME is honoured everywhere."""
+    if os.environ.get("XDG_CACHE_HOME"):
+        base = Path(os.environ["XDG_CACHE_HOME"])
+    elif sys.platform == "darwin":
+        base = Path.home() / "Library" / "Caches"
+    elif sys.platform == "win32":
+        base = Path(os.environ.get("LOCALAPPDATA", Path.home() / "AppData" / "Local"))
+    else:
+        base = Path.home() / ".cache"
+    return base / "regard" / "kernels.json"
+
+
+def _cpu_fields() -> dict[str, str]:
+    """The first CPU's fields of /proc/cpuinfo; empty where there is none."""
+    file = Path("/proc/cpuinfo")
+    if not file.is_file():
+        return {}
+    first_cpu = file.read_text(errors="replace").split("\n\n")[0]
+    pairs = (line.partition(":") for line in first_cpu.splitlines())
+    return {key.strip(): value.strip() for key, _, value in pairs}
+
+
+def _read(file: Path) -> dict[str, dict[str, Any]]:
+    """The file's products by machine; empty if it is missing or damaged."""
+    try:
+        found = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    if not isinstance(found, dict):
+        return {}
+    return {machine: products for machine, products in found.items() if isinstance(products, dict)}
+
+
+def _as_times(record: Any) -> dict[int, dict[str, float]] | None:
+    """A record of the file, or None if it is not what `_write` writes."""
+    if not isinstance(record, dict) or record.keys() != {str(rows) for rows in ROWS}:
+        return None
+    times = {int(rows): found for rows, found in record.items()}
+    for found in times.values():
+        if not isinstance(found, dict) or not found:
+            return None
+        if not all(isinstance(value, int | float) and value > 0 for value in found.values()):
+            return None
+    return times
