@@ -18,6 +18,7 @@ remembered between calls is only what makes them faster (the engine's prefix and
 from __future__ import annotations
 
 import time
+import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import fields, replace
 from pathlib import Path
@@ -94,6 +95,7 @@ class LLM:
         self._vocabulary: Vocabulary | None = None  # made when structured output is first asked for
         self._grammars: dict[Structure, Grammar] = {}
         self.engine = EngineLoop(lambda: Engine(model, known_tokens(processor), engine_config))
+        weakref.finalize(self, self.engine.close)  # its thread holds the weights
 
     @classmethod
     def load(
@@ -191,9 +193,16 @@ class LLM:
         params = self.sampling_params(preset, **options)
         inputs = self.processor(messages, tools=tools, add_vision_id=add_vision_id)
         preprocess_s = time.perf_counter() - start_s
-        constraints = self._constraints(params)
-        streams = self.engine.submit(inputs, params, starts_in_thinking=self.is_thinking, constraints=constraints)
+        streams = self.submit(inputs, params)
         return [self._events(inputs, params, stream, start_s, preprocess_s) for stream in streams]
+
+    def submit(self, inputs: ModelInputs, params: SamplingParams) -> list[Stream]:
+        """Queue a prompt that is ready; returns a stream of ids for each of its answers. Stop strings are not seen to.
+
+        Errors: ConfigError for a structure that cannot be used, CapacityError for a prompt that does not fit.
+        """
+        constraints = self._constraints(params)
+        return self.engine.submit(inputs, params, starts_in_thinking=self.is_thinking, constraints=constraints)
 
     def chat_many(
         self, whats: Sequence[Any], *, preset: str | None = None, **options: Unpack[SamplingOptions]

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import json
+import threading
+import weakref
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -16,7 +19,7 @@ import regard
 from regard.answer import StopStrings
 from regard.engine.loop import EngineLoop
 from regard.engine.sampler import Sampled
-from regard.errors import CheckpointError, ConfigError, InputError
+from regard.errors import CheckpointError, ConfigError, EngineError, InputError
 from regard.llm import LLM, checkpoint_sampling
 from regard.messages import ToolCall
 from regard.reply import Box, Point
@@ -282,3 +285,18 @@ def test_a_wrong_loading_option_is_refused(tmp_path: Path, options: dict, senten
 def test_a_folder_without_a_config_is_refused(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match=r"config\.json"):
         regard.load(tmp_path)
+
+
+def test_a_model_that_is_let_go_frees_its_weights_and_its_thread(tmp_path: Path) -> None:
+    llm = LLM.load(str(tiny_folder(tmp_path / "model")))
+    llm.chat("Hi", max_tokens=2)
+    weights, threads = weakref.ref(llm.model), {thread.name for thread in threading.enumerate()}
+    assert "regard-engine" in threads
+    engine = llm.engine
+    del llm
+    gc.collect()
+    with pytest.raises(EngineError, match="the engine is closed"):
+        engine.call(lambda _: None)
+    del engine
+    gc.collect()
+    assert weights() is None

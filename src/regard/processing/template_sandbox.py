@@ -35,7 +35,7 @@ _COUNT, _JOIN = "__count_step", "__join"
 
 
 class SandboxedTemplate:
-    """One compiled template; `variables` are the names it reads. Errors: TemplateError if `source` is not a template."""
+    """One compiled template; `variables` are the names it reads. Errors: TemplateError if `source` is none."""
 
     def __init__(self, source: str) -> None:
         sandbox = _Sandbox()
