@@ -19,42 +19,15 @@ from pathlib import Path
 from typing import Any
 
 MAX_RATIO = 1.2
-SHARD_BYTES = 1_500_000_000
 PICTURE = Path(__file__).parent.parent / "examples" / "settings.png"
 MAX_PIXELS, MAX_TOKENS = 384 * 384, 8
 
 
 def write(folder: Path) -> None:
     """Write the checkpoint."""
-    import torch
+    from regard.bench.shapes import write_true_shape
 
-    from regard.model.config import ModelConfig
-    from regard.model.qwen3_vl import Qwen3VL
-    from regard.parity.random_checkpoint import write_random_checkpoint
-    from regard.weights.checkpoint import read_config_json
-    from regard.weights.family import hf_config
-    from regard.weights.hub import NANO_FOLDER
-    from regard.weights.save import save_checkpoint
-
-    write_random_checkpoint(folder)  # for the tokenizer, the template and the preprocessor files
-    small = read_config_json(folder)
-    family = json.loads((NANO_FOLDER.parent / "family.json").read_text())
-    config = small | hf_config(family, "2B", "bf16")
-    preprocessor = json.loads((folder / "preprocessor_config.json").read_text())
-    preprocessor["size"] = {"shortest_edge": 256 * 256, "longest_edge": 4096 * 4096}
-    (folder / "preprocessor_config.json").write_text(json.dumps(preprocessor))
-
-    with torch.device("meta"):
-        model = Qwen3VL(ModelConfig.from_hf(config))
-    model.to(torch.bfloat16).to_empty(device="cpu")
-    noise = 0.02 * torch.randn(2**24 + 1).bfloat16()  # an odd length: repeats fall differently in every row
-    for name, parameter in model.named_parameters():
-        if parameter.dim() == 1 and name.endswith("norm.weight"):
-            parameter.data.fill_(1)
-        else:
-            for part in parameter.data.view(-1).split(len(noise)):
-                part.copy_(noise[: len(part)])
-    save_checkpoint(model, folder, config, SHARD_BYTES)
+    write_true_shape("2b", folder)
 
 
 def measure(folder: Path) -> dict[str, Any]:

@@ -19,6 +19,7 @@ import typer
 
 from regard import __version__
 from regard.cli.ask import ask
+from regard.cli.bench import bench
 from regard.cli.chat import chat
 from regard.cli.doctor import doctor
 from regard.cli.eval import eval_command
@@ -49,6 +50,7 @@ app.command()(doctor)
 app.command()(train)
 app.command("eval")(eval_command)
 app.command("quantize")(quantize_command)
+app.command()(bench)
 
 
 def main() -> None:

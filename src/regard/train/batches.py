@@ -4,6 +4,9 @@ A step is a list of micro-batches, one per task, so that pictures of one kind st
 padded. The content of a step is a pure function of (seed, stage, step): workers can run ahead, and a run
 that was killed and continued sees the same samples.
 
+Sizes are rounded up (TOKENS, PATCHES): a CPU's matrix library compiles a kernel for every new shape, which took a
+seventh of the time before; shapes that come again are found in its cache.
+
 Shape letters: B samples, T tokens, P patches, V visual tokens.
 """
 
@@ -14,6 +17,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from PIL import Image as PILImage
 from torch import Tensor
@@ -28,6 +32,7 @@ from regard.train.encode import IGNORED, EncodedSample, Encoder
 from regard.train.world.sample import Sample
 
 MEAN = STD = (0.5, 0.5, 0.5)
+TOKENS, PATCHES = 16, 128  # rows are padded to multiples of these
 Generator = Callable[..., Sample]  # (rng), or (rng, size_rng=...) for a share with one size
 
 
@@ -49,12 +54,16 @@ class TaskShare:
 
 @dataclass(frozen=True)
 class MicroBatch:
-    """Tensors of one task. `dense` and the token fields are empty where they do not apply."""
+    """Tensors of one task. `dense` and the token fields are empty where they do not apply.
+
+    The last grid may be a blank one that rounds up the patches; `num_visual` counts the visual tokens without it.
+    """
 
     task: str
     weight: float
     pixel_values: Tensor
     grids: list[tuple[int, int, int]]
+    num_visual: int = 0
     dense: dict[str, Tensor] = field(default_factory=dict)
     input_ids: Tensor | None = None
     position_ids: Tensor | None = None
@@ -118,10 +127,20 @@ class Steps(Dataset[list[MicroBatch]]):
         return MicroBatch(
             task=share.name,
             weight=share.weight,
-            grids=grids,
-            pixel_values=torch.from_numpy(np.concatenate([values for values, _ in made])),
             dense=self._dense(samples, grids),
+            **self._patches([values for values, _ in made], grids),
         )
+
+    def _patches(self, patches: Sequence[npt.NDArray[np.float32]], grids: list[tuple[int, int, int]]) -> dict[str, Any]:
+        """The fields for the pictures, with a blank one at the end where the number of patches is not round."""
+        if not patches:
+            return {"pixel_values": torch.empty(0, 0), "grids": []}
+        values = np.concatenate(patches)
+        num_visual = len(values) // self._config.vision.spatial_merge_size**2
+        if blank := -len(values) % PATCHES:
+            values = np.concatenate([values, np.zeros((blank, values.shape[1]), np.float32)])
+            grids = [*grids, (1, 2, blank // 2)]
+        return {"pixel_values": torch.from_numpy(values), "grids": grids, "num_visual": num_visual}
 
     def _dense(self, samples: list[Sample], grids: list[tuple[int, int, int]]) -> dict[str, Tensor]:
         merge = self._config.vision.spatial_merge_size
@@ -142,22 +161,21 @@ class Steps(Dataset[list[MicroBatch]]):
         samples, encoded = [samples[i] for i in order], [encoded[i] for i in order]
         grids = [grid for e in encoded for grid in e.grids]
         has_dense = all(s.dense is not None and len(e.grids) == 1 for s, e in zip(samples, encoded, strict=True))
-        patches = [p for e in encoded for p in e.pixel_values]
         tokens = _pad(encoded)
         return MicroBatch(
             task=share.name,
             weight=share.weight,
-            grids=grids,
-            pixel_values=torch.from_numpy(np.concatenate(patches)) if patches else torch.empty(0, 0),
             dense=self._dense(samples, grids) if has_dense and grids else {},
             visual_mask=encoder.is_visual(tokens["input_ids"]),
             **tokens,
+            **self._patches([p for e in encoded for p in e.pixel_values], grids),
         )
 
 
-def _pad(encoded: list[EncodedSample]) -> dict[str, Tensor]:
+def _pad(encoded: list[EncodedSample]) -> dict[str, Any]:
     """Right padding: causal rows never look at it. Shapes: (B, T), (3, B, T), (B, T)."""
     longest = max(len(e.input_ids) for e in encoded)
+    longest += -longest % TOKENS
     input_ids = torch.zeros(len(encoded), longest, dtype=torch.long)
     position_ids = torch.zeros(3, len(encoded), longest, dtype=torch.long)
     labels = torch.full((len(encoded), longest), IGNORED, dtype=torch.long)

@@ -25,12 +25,14 @@ from torch import Tensor, nn
 
 from regard.model.config import ModelConfig
 from regard.model.qwen3_vl import Qwen3VL
+from regard.model.vision import VisionFeatures
 from regard.train.batches import MicroBatch, Steps, loader
 from regard.train.dense import DenseHeads
 from regard.train.encode import IGNORED, Encoder
 from regard.train.nano import Stage
 
 DENSE_WEIGHT_BESIDE_ANSWERS = 0.5
+ANSWER_ROWS = 64
 
 
 @dataclass(frozen=True)
@@ -132,7 +134,11 @@ class Trainer:
         bf16 = torch.autocast(self.config.device, dtype=torch.bfloat16) if self.config.use_bf16 else nullcontext()
         report: dict[str, float] = {}
         with bf16:
-            visual = self.model.encode_vision(batch.pixel_values, batch.grids) if batch.grids else None
+            visual = None
+            if batch.grids:
+                seen = self.model.encode_vision(batch.pixel_values, batch.grids)
+                num = batch.num_visual
+                visual = VisionFeatures(seen.embeds[:num], tuple(rows[:num] for rows in seen.deepstack))
             loss = torch.zeros((), device=self.config.device)
             if batch.dense and visual is not None:
                 dense_loss, report = self.heads(visual.embeds, batch.dense)
@@ -141,10 +147,8 @@ class Trainer:
                 hidden_BTH = self.model.hidden_states(
                     batch.input_ids, batch.position_ids, visual=visual, visual_mask=batch.visual_mask
                 )
-                # Logits are made for the answers only: they are a small part of the tokens.
-                wanted_BT = batch.labels[:, 1:]
-                is_answer = wanted_BT != IGNORED
-                lm_loss, accuracy = answer_loss(self.model.logits(hidden_BTH[:, :-1][is_answer]), wanted_BT[is_answer])
+                rows_N, wanted_N = answer_rows(batch.labels)
+                lm_loss, accuracy = answer_loss(self.model.logits(hidden_BTH.flatten(0, 1)[rows_N]), wanted_N)
                 report |= {"lm": float(lm_loss.detach()), "token_accuracy": accuracy}
                 loss = loss + lm_loss
         (loss * batch.weight).backward()
@@ -227,14 +231,27 @@ class Meter:
 
 
 def batch_size(batch: MicroBatch) -> int:
-    """Samples in a micro-batch."""
+    """Samples in a micro-batch (without conversations: pictures, among them perhaps a blank one)."""
     return len(batch.grids) if batch.input_ids is None else batch.input_ids.shape[0]
+
+
+def answer_rows(labels_BT: Tensor) -> tuple[Tensor, Tensor]:
+    """Flat indices of the tokens that predict an answer's token, and these tokens.
+
+    Logits are made for them only, a small part of all. Rounded up to a multiple of ANSWER_ROWS with IGNORED labels, for
+    the reason that `batches` rounds for. Shapes: two (N,).
+    """
+    next_BT = F.pad(labels_BT[:, 1:], (0, 1), value=IGNORED).flatten()
+    rows_N = (next_BT != IGNORED).nonzero()[:, 0]
+    extra = -len(rows_N) % ANSWER_ROWS
+    return F.pad(rows_N, (0, extra)), F.pad(next_BT[rows_N], (0, extra), value=IGNORED)
 
 
 def answer_loss(logits_NV: Tensor, wanted_N: Tensor) -> tuple[Tensor, float]:
     """Mean cross-entropy of the answers' tokens, and the share predicted right."""
-    accuracy = float((logits_NV.argmax(-1) == wanted_N).float().mean())
-    return F.cross_entropy(logits_NV.float(), wanted_N), accuracy
+    is_answer = wanted_N != IGNORED
+    accuracy = float(((logits_NV.argmax(-1) == wanted_N) & is_answer).sum() / is_answer.sum())
+    return F.cross_entropy(logits_NV.float(), wanted_N, ignore_index=IGNORED), accuracy
 
 
 def set_learning_rate(optimizers: Sequence[torch.optim.Optimizer], stage: Stage, step: int) -> None:
