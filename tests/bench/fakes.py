@@ -54,6 +54,7 @@ class Stage:
         self.events: list[tuple[str, str]] = []
         self.commands: list[tuple[str, Mapping[str, Any]]] = []
         self.seconds, self.loading = seconds, dict(loading or {})
+        self.warming: dict[str, str] = {}  # why a system fails its first small request
         self.asked: dict[str, int] = {}
         self.facts: dict[str, dict[str, Any]] = {}
         self.edit: Callable[[str, dict[str, Any]], dict[str, Any]] = lambda name, answer: answer
@@ -87,6 +88,8 @@ class FakeChild:
         if command["do"] == "measure":
             return {"rates": RATES}
         if is_warm_up(command["waves"]):
+            if self.name in self.stage.warming:
+                raise Failed(self.stage.warming[self.name])
             return {"waves": [], "peak_bytes": 0}
         self.stage.events.append(("ask", self.name))
         self.stage.commands.append((self.name, command))

@@ -160,7 +160,6 @@ def test_a_plan_takes_all_systems_and_cases_by_default():
     assert plan.dtype == "float32" and plan.load_options(Path("x")).max_concurrent == 64
 
 
-@pytest.mark.slow
 def test_the_command_measures_ours_and_writes_the_files(tmp_path, capsys):
     out = tmp_path / "result"
     options = ["--systems", "regard,vllm", "--cases", "decode,same-request", "--repeats", "2", "--tokens", "4"]

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from xml.etree import ElementTree
 
 import pytest
 
 from regard.bench.plot import render_plot
-from regard.bench.report import HEADERS, cells, quantity, render_markdown, rival
+from regard.bench.report import HEADERS, absent, cells, quantity, render_markdown, rival
 from regard.bench.results import quartiles
 from regard.bench.systems import SYSTEMS
 from regard.bench.work import decode_bytes, prefill_operations, vision_operations, weight_bytes
@@ -75,10 +76,16 @@ def test_shares_are_of_the_rate_that_the_weights_are_computed_with():
     plan = plan_of("regard,regard-int8", "decode,image-ttft", repeats=1)
     decode, _, exact, int8 = stage_where_regard_is_twice_as_fast().run(plan).rows
     assert decode.share is not None and decode.share.of == "memory bandwidth"
-    assert exact.share is not None and exact.share.of == "bfloat16 rate"  # the faster of the two exact ones
+    assert exact.share is not None and exact.share.of == "float32 rate"  # nano is computed in float32
     assert int8.share is not None and int8.share.of == "int8 rate"
     assert set(exact.share.parts) == {"vision", "prefill"}
-    assert exact.share.value / int8.share.value == pytest.approx((1e12 / 2e11) / 2)
+    assert exact.share.value / int8.share.value == pytest.approx((1e12 / 1e11) / 2)
+
+
+def test_16_bit_weights_may_be_computed_in_either_float_and_are_held_to_the_faster():
+    plan = replace(plan_of("transformers", "image-ttft", repeats=1), dtype="bfloat16")
+    (row,) = stage_where_regard_is_twice_as_fast().run(plan).rows
+    assert row.share is not None and row.share.of == "bfloat16 rate"
 
 
 def test_numbers_keep_their_units():
@@ -91,14 +98,20 @@ def test_page_and_json_hold_every_row_with_hardware_and_command():
     plan = plan_of(MIXED, "decode,images-8,memory", repeats=2)
     result = stage_where_regard_is_twice_as_fast().run(plan, failures={"vllm": "not installed: vllm"})
     page = render_markdown(result, "bench.svg")
-    for words in ("regard bench", "threads", "load average", "GB/s", "torch", "not installed: vllm", "Q8_0"):
+    for words in ("regard bench", "CPUs", "load average", "GB/s", "torch", "not installed: vllm", "Q8_0"):
         assert words in page
     assert all(len(line.split(" | ")) == len(HEADERS) for line in page.splitlines() if line.startswith("| "))
     again = json.loads(json.dumps(result.to_json()))
-    assert len(again["rows"]) == len(plan.cases) * len(plan.systems)
+    assert len(again["rows"]) == len(plan.cases) * (len(plan.systems) - 1)
     assert again["machine"]["cpu"] and again["load_average"].keys() == {"before", "after"}
-    for row in result.rows:
-        assert (row.failure in cells(row)) if row.failure else cells(row)[2]
+
+
+def test_a_failure_stands_in_its_row_and_what_is_not_installed_is_listed_once():
+    stage = stage_where_regard_is_twice_as_fast()
+    stage.loading = {"transformers": "no memory"}
+    result = stage.run(plan_of("regard,transformers,vllm", "decode"), failures={"vllm": "not installed: vllm"})
+    assert cells(result.rows[1]) == (*cells(result.rows[1])[:2], "-", "", "could not be loaded: no memory", "", "", "")
+    assert absent(result) == ["transformers: could not be loaded: no memory", "vllm: not installed: vllm"]
 
 
 def test_the_plot_is_one_document_with_a_bar_or_a_reason_for_each_row():
@@ -106,13 +119,18 @@ def test_the_plot_is_one_document_with_a_bar_or_a_reason_for_each_row():
     reason = (
         'crashed with <signal> & "quotes" and a very long explanation that would run out of the picture\'s right edge'
     )
-    result = stage_where_regard_is_twice_as_fast().run(plan, failures={"vllm": reason})
+    stage = stage_where_regard_is_twice_as_fast()
+    stage.loading = {"vllm": reason}
+    result = stage.run(plan)
     root = ElementTree.fromstring(render_plot(result))
     space = "{http://www.w3.org/2000/svg}"
     words = ["".join(text.itertext()) for text in root.iter(f"{space}text")]
     bars = [bar for bar in root.iter(f"{space}rect") if bar.get("rx")]
     assert len(bars) == sum(row.median is not None for row in result.rows) == 10
-    assert sum(text.startswith("crashed with <signal> &") and text.endswith("...") for text in words) == 2
+    assert (
+        sum(text.startswith("could not be loaded: crashed with <signal> &") and text.endswith("...") for text in words)
+        == 2
+    )
     labels = [text.text for text in root.iter(f"{space}text") if text.get("class") == "name"]
     assert labels == [system.name for system in plan.systems] * 2
     width = float(root.get("width", "0"))

@@ -77,11 +77,20 @@ def test_a_system_that_cannot_be_loaded_is_tried_once_and_told_in_every_case():
     assert failures == ["could not be loaded: no such architecture"] * 3
 
 
+def test_a_system_that_fails_its_warm_up_is_closed_and_not_loaded_again():
+    stage = Stage()
+    stage.warming = {"transformers": "out of memory"}
+    result = stage.run(plan_of("regard,transformers", "decode,image-ttft", repeats=2))
+    assert stage.order("start").count("transformers") == stage.order("close").count("transformers") == 1
+    failures = {row.failure for row in result.rows if row.system == "transformers"}
+    assert failures == {"could not answer a first small request: out of memory"}
+
+
 def test_a_system_that_is_not_installed_is_listed_and_never_started():
     stage = Stage()
     result = stage.run(plan_of("regard,vllm", "decode"), failures={"vllm": "not installed: vllm"})
     assert "vllm" not in stage.order("start")
-    assert [row.failure for row in result.rows if row.system == "vllm"] == ["not installed: vllm"]
+    assert {row.system for row in result.rows} == {"regard"}
     assert {system.name: system.status for system in result.systems}["vllm"] == "not installed: vllm"
 
 

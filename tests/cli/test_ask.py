@@ -12,12 +12,13 @@ import numpy as np
 import pytest
 from PIL import Image as PILImage
 
-from regard import llm as llm_module
 from regard.cli.ask import media_parts, split_inputs
 from regard.cli.main import run
 from regard.errors import InputError
+from regard.inputs import ModelInputs
 from regard.messages import Document, Image, Video
-from tests.tiny import tiny_folder
+from tests.scripted import script
+from tests.tiny import ID_BY_TOKEN, tiny_folder
 
 Run = Callable[..., tuple[int, str, str]]
 
@@ -43,15 +44,15 @@ def regard(model: Path, capsys: pytest.CaptureFixture[str]) -> Run:
 def say(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
     """Make the model say one text, and the end token, whatever it is asked."""
 
-    def script(text: str) -> None:
-        def tokens(model, inputs, params, *, eos_token_ids, num_token_ids) -> Iterator[int]:
+    def text_script(text: str) -> None:
+        def tokens(_: ModelInputs) -> Iterator[int]:
             for byte in text.encode():
                 yield sorted(_byte_alphabet()).index(_byte_alphabet()[byte])
-            yield eos_token_ids[0]
+            yield ID_BY_TOKEN["<|im_end|>"]
 
-        monkeypatch.setattr(llm_module, "generate", tokens)
+        script(monkeypatch, tokens)
 
-    return script
+    return text_script
 
 
 def _byte_alphabet() -> list[str]:
@@ -295,7 +296,7 @@ def test_a_fault_of_ours_is_one_line_too(regard: Run, monkeypatch: pytest.Monkey
     def fail(*_: object, **__: object) -> None:
         raise ZeroDivisionError("division\nby zero")
 
-    monkeypatch.setattr(llm_module, "generate", fail)
+    script(monkeypatch, fail)
     status, _, err = regard("Hi")
     assert status == 1
     assert err == "regard: this is a fault of regard's: ZeroDivisionError: division by zero; --debug shows the trace\n"
@@ -305,7 +306,7 @@ def test_ctrl_c_ends_with_130_and_no_trace(regard: Run, monkeypatch: pytest.Monk
     def interrupt(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(llm_module, "generate", interrupt)
+    script(monkeypatch, interrupt)
     assert regard("Hi") == (130, "", "")
 
 

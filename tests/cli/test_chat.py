@@ -10,11 +10,12 @@ from pathlib import Path
 import pytest
 from PIL import Image as PILImage
 
-from regard import llm as llm_module
 from regard.cli.main import run
 from regard.conversation import normalize
+from regard.inputs import ModelInputs
 from regard.messages import Image, Message, Text
-from tests.tiny import tiny_folder
+from tests.scripted import script
+from tests.tiny import ID_BY_TOKEN, tiny_folder
 
 Talk = Callable[..., tuple[int, str, str]]
 
@@ -42,12 +43,12 @@ def prompts(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """What the model is given, turn by turn; it answers "A" each time."""
     given: list[str] = []
 
-    def tokens(model, inputs, params, *, eos_token_ids, num_token_ids) -> Iterator[int]:
+    def tokens(inputs: ModelInputs) -> Iterator[int]:
         given.append(inputs.prompt)
         yield ord("A") - ord("!")
-        yield eos_token_ids[0]
+        yield ID_BY_TOKEN["<|im_end|>"]
 
-    monkeypatch.setattr(llm_module, "generate", tokens)
+    script(monkeypatch, tokens)
     return given
 
 
@@ -118,13 +119,13 @@ def test_a_line_that_goes_wrong_is_one_sentence_and_the_talk_goes_on(
 def test_an_interrupted_answer_is_forgotten_with_its_question(talk: Talk, monkeypatch: pytest.MonkeyPatch) -> None:
     given: list[str] = []
 
-    def tokens(model, inputs, params, *, eos_token_ids, num_token_ids) -> Iterator[int]:
+    def tokens(inputs: ModelInputs) -> Iterator[int]:
         given.append(inputs.prompt)
         if len(given) == 1:
             raise KeyboardInterrupt
-        yield eos_token_ids[0]
+        yield ID_BY_TOKEN["<|im_end|>"]
 
-    monkeypatch.setattr(llm_module, "generate", tokens)
+    script(monkeypatch, tokens)
     status, _, err = talk("first", "second")
     assert status == 0 and "the question is forgotten" in err
     assert "first" not in given[1]

@@ -6,9 +6,8 @@ import gc
 import json
 import threading
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 from hypothesis import given
@@ -17,13 +16,12 @@ from PIL import Image as PILImage
 
 import regard
 from regard.answer import StopStrings
-from regard.engine.loop import EngineLoop
-from regard.engine.sampler import Sampled
 from regard.errors import CheckpointError, ConfigError, EngineError, InputError
 from regard.llm import LLM, checkpoint_sampling
 from regard.messages import ToolCall
 from regard.reply import Box, Point
 from regard.sampling_params import SamplingParams
+from tests.scripted import script
 from tests.tiny import ID_BY_TOKEN, tiny_folder
 
 Say = Callable[[str], None]
@@ -40,31 +38,14 @@ def thinker(tmp_path_factory: pytest.TempPathFactory) -> LLM:
     return LLM.load(str(tiny_folder(tmp_path_factory.mktemp("tiny") / "model", thinking=True)))
 
 
-class ScriptedStream:
-    """Stands for the engine's stream of one answer."""
-
-    def __init__(self, token_ids: list[int]) -> None:
-        self._token_ids = token_ids
-        self.sequence = SimpleNamespace(cache_hits=list, finish_reason="stop")
-        self.is_closed = False
-
-    def __iter__(self) -> Iterator[SimpleNamespace]:
-        for token_id in self._token_ids:
-            yield SimpleNamespace(sampled=(Sampled(token_id),))
-
-    def close(self) -> None:
-        self.is_closed = True
-
-
 @pytest.fixture
 def say(monkeypatch: pytest.MonkeyPatch, instruct: LLM) -> Say:
     """Make every model say one text, token by token: one byte each, special tokens whole."""
 
-    def script(text: str) -> None:
-        ids = instruct.processor.tokenizer.encode(text)
-        monkeypatch.setattr(EngineLoop, "submit", lambda *_, **__: [ScriptedStream(ids)])
+    def text_script(text: str) -> None:
+        script(monkeypatch, lambda _: instruct.processor.tokenizer.encode(text))
 
-    return script
+    return text_script
 
 
 def streamed(model: LLM, what: object, **options) -> tuple[str, str, regard.Reply]:

@@ -61,15 +61,15 @@ class Ours:
         for output in stream:
             ttft_s = ttft_s or time.perf_counter() - given_s
             token_ids += [sampled.token_id for sampled in output.sampled]
-        text = self._llm.processor.tokenizer.decode(token_ids)
+        total_s = time.perf_counter() - given_s
         return Answered(
             num_prompt_tokens=len(stream.sequence.inputs.input_ids),
             num_output_tokens=len(token_ids),
-            total_s=time.perf_counter() - given_s,
+            total_s=total_s,
             ttft_s=ttft_s if is_alone else None,
             preprocess_s=preprocess_s,
             vision_s=self._vision.take() if is_alone else None,
-            text=text,
+            text=self._llm.processor.tokenizer.decode(token_ids),
         )
 
 

@@ -10,7 +10,7 @@ import html
 from collections.abc import Iterator, Sequence
 from itertools import groupby
 
-from regard.bench.report import quantity, rival_text
+from regard.bench.report import quantity, rival, rival_text
 from regard.bench.results import BenchResult, Row
 from regard.bench.systems import SYSTEMS
 
@@ -26,11 +26,12 @@ svg { font: 13px system-ui, sans-serif; }
 .ground { fill: #ffffff; } text { fill: #1f2328; } .quiet { fill: #59636e; font-size: 12px; }
 .head { font-size: 18px; font-weight: 600; } .case { font-weight: 600; }
 .ours { fill: #0969da; } .peer { fill: #9aa4af; } .spread { stroke: #1f2328; stroke-width: 1.5; }
-.base { stroke: #d1d9e0; } .name { text-anchor: end; } .better { font-weight: 600; fill: #0969da; }
+.base { stroke: #d1d9e0; } .name { text-anchor: end; }
+.better { font-weight: 600; fill: #0969da; } .worse { fill: #59636e; }
 @media (prefers-color-scheme: dark) {
   .ground { fill: #0d1117; } text { fill: #e6edf3; } .quiet { fill: #9198a1; }
   .ours { fill: #4493f8; } .peer { fill: #656c76; } .spread { stroke: #e6edf3; }
-  .base { stroke: #3d444d; } .better { fill: #4493f8; }
+  .base { stroke: #3d444d; } .better { fill: #4493f8; } .worse { fill: #9198a1; }
 }
 """
 
@@ -55,7 +56,7 @@ def render_plot(result: BenchResult) -> str:
 
 def _head(result: BenchResult) -> Iterator[str]:
     machine = result.machine
-    hardware = f"{machine['cpu']}, {machine['threads']} threads, torch {machine['torch']}, {result.date}"
+    hardware = f"{machine['cpu']}, {machine['threads']} threads each, torch {machine['torch']}, {result.date}"
     yield _text(MARGIN, 32, f"regard bench: {result.model}", "head")
     yield _text(MARGIN, 52, hardware, "quiet")
     how = f"median of {result.settings['repeats']} interleaved repetitions, the line spans the quartiles"
@@ -92,10 +93,12 @@ def _bar(row: Row, left: int, y: int, scale: float) -> Iterator[str]:
     yield f'<rect class="{kind}" x="{left}" y="{y}" width="{max(length, 1):.1f}" height="{BAR_HEIGHT}" rx="2"/>'
     middle = y + BAR_HEIGHT / 2
     yield f'<line class="spread" x1="{left + low:.1f}" y1="{middle}" x2="{left + high:.1f}" y2="{middle}"/>'
-    times = rival_text(row, same_weights=True) or rival_text(row, same_weights=False)
     words = _escape(quantity(row.median, row.unit))
-    if times:
-        words += f'<tspan class="better" dx="10">{_escape(times)}</tspan>'
+    for same_weights in (True, False):
+        if found := rival(row, same_weights=same_weights):
+            weight = "better" if found[1] > 1 else "worse"
+            words += f'<tspan class="{weight}" dx="10">{_escape(rival_text(row, same_weights=same_weights))}</tspan>'
+            break
     x = left + max(length, high) + 8
     yield f'<text x="{x:.1f}" y="{y + BAR_HEIGHT - 3}">{words}</text>'
 

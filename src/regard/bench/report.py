@@ -7,22 +7,22 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from regard.bench.results import BenchResult, Row, Share
+from regard.bench.results import MEASURED, BenchResult, Row, Share
 from regard.bench.systems import SYSTEMS
 
 _WEIGHTS = {spec.name: spec.weights for spec in SYSTEMS}
-HEADERS = ("case", "system", "median", "quartiles", "where it goes", "share", "same weights", "fastest peer")
+HEADERS = ("case", "system", "median", "quartiles", "parts", "share of", "same weights", "fastest peer")
 
 
 def cells(row: Row) -> tuple[str, ...]:
-    """One row of the table, in the order of HEADERS; a failure is told where the numbers would be."""
+    """One row of the table, in the order of HEADERS; a failure is told in the column of the parts."""
     if row.median is None or row.low is None or row.high is None:
-        return (row.title, row.system, row.failure, "", "", "", "", "")
+        return (row.title, row.system, "-", "", row.failure, "", "", "")
     return (
         row.title,
         row.system,
         quantity(row.median, row.unit),
-        f"{quantity(row.low, row.unit)} - {quantity(row.high, row.unit)}",
+        span(row.low, row.high, row.unit),
         ", ".join(f"{name} {quantity(value, row.unit)}" for name, value in row.parts.items()),
         share_text(row.share),
         rival_text(row, same_weights=True),
@@ -40,9 +40,16 @@ def quantity(value: float, unit: str) -> str:
     return f"{value:.3g} {unit}" if abs(value) < 1000 else f"{value:.0f} {unit}"
 
 
+def span(low: float, high: float, unit: str) -> str:
+    """'255 - 290', with the units where they differ: '990 ms - 1.02 s'."""
+    first, second = quantity(low, unit), quantity(high, unit)
+    (number, own), (other_number, other) = first.split(" ", 1), second.split(" ", 1)
+    return f"{number} - {other_number}" if own == other else f"{first} - {second}"
+
+
 def share_text(share: Share | None) -> str:
-    """'61 % of memory bandwidth'."""
-    return "" if share is None else f"{100 * share.value:.0f} % of {share.of}"
+    """'61 % bandwidth'."""
+    return "" if share is None else f"{100 * share.value:.0f} % {share.of}"
 
 
 def rival(row: Row, *, same_weights: bool) -> tuple[str, float] | None:
@@ -66,16 +73,21 @@ def remarks(rows: Sequence[Row]) -> list[str]:
     return [f"{row.case}, {row.system}: {row.remark}" for row in rows if row.remark]
 
 
+def absent(result: BenchResult) -> list[str]:
+    """Systems that were asked for and took no part, one line each."""
+    return [f"{system.name}: {system.status}" for system in result.systems if system.status != MEASURED]
+
+
 def machine_lines(result: BenchResult) -> list[str]:
     """The machine, the versions, the measured rates and how busy it was, as short lines."""
     machine, best = result.machine, result.rates["best"]
-    memory = machine["memory_bytes"]
+    memory, cpus = machine["memory_bytes"], machine["cpus"]
     settings = result.settings
     load = result.load_average
     return [
         f"regard {result.regard}, {result.date}, Python {machine['python']}, torch {machine['torch']}",
-        f"{machine['cpu']}, {machine['threads']} threads on {machine['cpus']['allowed']} of {machine['cpus']['all']} "
-        f"CPUs, {'memory unknown' if memory is None else quantity(memory, 'bytes')}, "
+        f"{machine['cpu']}, {machine['threads']} of {cpus['allowed']} allowed CPUs ({cpus['all']} in all), "
+        f"{'memory unknown' if memory is None else quantity(memory, 'bytes')}, "
         f"{' '.join(machine['instructions']) or 'instruction sets unknown'}",
         f"measured in this run: memory read {best['read'] / 1e9:.1f} GB/s, products "
         + ", ".join(f"{name} {best[name] / 1e9:.0f} Gop/s" for name in ("float32", "bfloat16", "int8")),
@@ -113,7 +125,8 @@ def render_markdown(result: BenchResult, plot: str) -> str:
             *table,
             "",
             '"2x" means that regard does twice as well: half the time or memory, or twice the tokens per second.',
-            "Quartiles stand beside medians. Shares count products and bytes from the config alone, so they err low.",
+            "Quartiles stand beside medians. Shares count products and bytes from the config alone, so they err low;",
+            "weights that fit into a CPU's caches can be read faster than memory.",
             "",
             *(["What to know before comparing:", "", *notes, ""] if notes else []),
             "Systems:",

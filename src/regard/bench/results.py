@@ -64,9 +64,12 @@ class Row:
     failure: str = ""
 
 
+MEASURED = "measured"
+
+
 @dataclass(frozen=True)
 class SystemReport:
-    """What is known about a system besides its numbers."""
+    """What is known about a system besides its numbers. `status` is MEASURED, or why it took no part."""
 
     name: str
     weights: str
@@ -231,7 +234,8 @@ def _share(
         return Share("memory bandwidth", read * median / rates["read"])
     if case.measure != "ttft" or case.before != "nothing" or case.num_frames:
         return None
-    kind = "int8" if spec.weights != "exact" else max(("float32", "bfloat16"), key=lambda name: rates[name])
+    exact = ("float32",) if dtype == "float32" else ("float32", "bfloat16")  # widened, 16-bit weights stay exact
+    kind = "int8" if spec.weights != "exact" else max(exact, key=lambda name: rates[name])
     vision = case.num_pictures * vision_operations(config.vision, num_patches(case))
     prefill = prefill_operations(config.text, first.num_prompt_tokens)
     done = {"vision": vision, "prefill": prefill}

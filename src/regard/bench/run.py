@@ -2,11 +2,13 @@
 
 Systems stay loaded and idle while others are measured, as long as memory allows; the one that was used longest ago is
 closed when the next would not fit. A system that fails in a case gets a row that says why, is not asked again in this
-case, and goes on with the next one. The machine's own rates are measured before the first case and after the last.
+case, and goes on with the next one; a system that is not installed has no rows and is listed. The machine's own rates
+are measured before the first case and after the last.
 """
 
 from __future__ import annotations
 
+import importlib.metadata
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -18,6 +20,7 @@ from regard.bench.machine import describe, load_average
 from regard.bench.pictures import Pictures
 from regard.bench.requests import LoadOptions, Request, WaveResult
 from regard.bench.results import (
+    MEASURED,
     BenchResult,
     Row,
     Sample,
@@ -93,7 +96,7 @@ class Fleet:
     ) -> None:
         self._plan, self._start, self._warming, self._room = plan, start, warming, room
         self._loaded: dict[str, Asked] = {}  # the one used last is the last
-        self._broken: dict[str, str] = {}
+        self.broken: dict[str, str] = {}
         self.facts: dict[str, dict[str, Any]] = {}
         self.num_reloads: dict[str, int] = {}
 
@@ -107,22 +110,27 @@ class Fleet:
             if spec.name in self.facts:
                 self.num_reloads[spec.name] = self.num_reloads.get(spec.name, 0) + 1
             worker = self.fresh(spec)
-            worker.ask({"do": "answer", "waves": _as_json(self._warming)}, self._plan.time_limit_s)
+            try:
+                worker.ask({"do": "answer", "waves": _as_json(self._warming)}, self._plan.time_limit_s)
+            except Failed as error:
+                worker.close()
+                self.broken[spec.name] = f"could not answer a first small request: {error}"
+                raise Failed(self.broken[spec.name]) from error
         self._loaded[spec.name] = worker
         return worker
 
     def fresh(self, spec: SystemSpec) -> Asked:
         """A child that has just loaded and is the caller's to close. Errors: Failed, each time if it cannot load."""
-        if spec.name in self._broken:
-            raise Failed(self._broken[spec.name])
+        if spec.name in self.broken:
+            raise Failed(self.broken[spec.name])
         self._make_room(spec)
         worker = self._start(spec.name)
         try:
             self.facts[spec.name] = worker.ready(self._plan.time_limit_s)
         except Failed as error:
             worker.close()
-            self._broken[spec.name] = f"could not be loaded: {error}"
-            raise Failed(self._broken[spec.name]) from error
+            self.broken[spec.name] = f"could not be loaded: {error}"
+            raise Failed(self.broken[spec.name]) from error
         return worker
 
     def close(self) -> None:
@@ -157,8 +165,6 @@ def run_bench(
     """Measure everything. `start` starts the child of a system, or of MACHINE; `failures` are known beforehand."""
     from datetime import UTC, datetime
 
-    from regard import __version__
-
     begin_s, load_before = time.perf_counter(), load_average()
     known = dict(failures or {})
     on_progress("the machine's own rates")
@@ -175,7 +181,7 @@ def run_bench(
     best = {name: max(before[name], after[name]) for name in before}
     rows = _rows(plan, fleet, measured, failed, best)
     return BenchResult(
-        regard=__version__,
+        regard=importlib.metadata.version("regard"),
         model=plan.model,
         command=plan.command,
         date=datetime.now(UTC).strftime("%Y-%m-%d"),
@@ -210,10 +216,7 @@ def _run_case(
         asked = waves(case, repetition, plan.num_tokens, pictures)
         for spec in plan.systems:
             key = case.name, spec.name
-            if key in failed or not takes_part(spec, case):
-                continue
-            if spec.name in known:
-                failed[key] = known[spec.name]
+            if key in failed or spec.name in known or not takes_part(spec, case):
                 continue
             on_progress(f"{case.name}, repetition {repetition + 1} of {plan.repeats}, {spec.name}")
             try:
@@ -277,7 +280,8 @@ def _beside_ours(row: Row, sample: Sample, ours: Sample) -> Row:
 
 
 def _system_report(spec: SystemSpec, fleet: Fleet, known: Mapping[str, str]) -> SystemReport:
-    status = known.get(spec.name, "measured" if spec.name in fleet.facts else "not measured")
+    reasons = {**fleet.broken, **known}
+    status = reasons.get(spec.name, MEASURED if spec.name in fleet.facts else "no case for it")
     facts = dict(fleet.facts.get(spec.name, {}))
     if reloads := fleet.num_reloads.get(spec.name):
         facts["loaded_again"] = reloads

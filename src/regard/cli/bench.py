@@ -80,19 +80,19 @@ def print_table(result: BenchResult) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from regard.bench.report import HEADERS, cells, machine_lines, remarks
+    from regard.bench.report import HEADERS, absent, cells, machine_lines, remarks
 
     console = Console(highlight=False, markup=False)
     console.width = max(console.width, TABLE_CHARS)
     console.print(f"regard bench: {result.model}", *machine_lines(result), sep="\n", soft_wrap=True)
     table = Table(box=SIMPLE)
     for header in HEADERS:
-        table.add_column(header, overflow="fold")
+        table.add_column(header, overflow="fold", no_wrap=header not in ("case", "parts"))
     previous = ""
     for row in result.rows:
         title, *rest = cells(row)
-        table.add_row("" if row.case == previous else title, *rest, end_section=False)
+        table.add_row("" if row.case == previous else title, *rest)
         previous = row.case
     console.print(table)
-    for line in remarks(result.rows):
+    for line in [*remarks(result.rows), *absent(result)]:
         console.print(line, soft_wrap=True)
