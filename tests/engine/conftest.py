@@ -13,7 +13,6 @@ from PIL import Image as PILImage
 
 from regard.engine.engine import Engine, EngineConfig, Output, Tokens
 from regard.engine.request import Sequence
-from regard.engine.scheduler import tables
 from regard.generate import generate
 from regard.inputs import ModelInputs
 from regard.messages import Image, Message, Part, Text, Video
@@ -99,7 +98,7 @@ def step_until_done(engine: Engine, sequences: Seq[Sequence], *, every_step: Any
         if not engine.has_work:
             return outputs
         outputs += engine.step()
-        engine.pool.check_integrity(tables(sequences))
+        engine.pool.check_integrity([sequence.blocks for sequence in sequences])
         if every_step is not None:
             every_step()
     raise AssertionError("the engine does not come to an end")

@@ -226,17 +226,6 @@ def test_rows_ahead_are_what_steps_one_by_one_would_be() -> None:
     assert state.output_ids == []
 
 
-def test_tokens_taken_back_no_longer_count_and_are_drawn_anew() -> None:
-    state = row(SamplingParams(temperature=1.0, seed=1, frequency_penalty=1.0), [3])
-    first = [state.number(0), state.number(1)]
-    for token_id in (4, 4):
-        state.append(token_id)
-    state.take_back(1)
-    assert state.output_ids == [4] and state.counts_V is not None
-    assert state.counts_V[4] == 1 and state.counts_V.sum() == 1
-    assert state.number(0) not in first
-
-
 def test_logprobs_are_of_the_raw_model_without_padding() -> None:
     logits = random_logits(3, seed=9)
     expected = torch.log_softmax(logits[:, :NUM_IDS].double(), -1)

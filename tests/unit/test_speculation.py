@@ -78,20 +78,6 @@ def test_the_index_finds_what_a_search_would_find(ids: list[int], num_tokens: in
     assert lookup.propose(num_tokens) == slow_proposal(ids, num_tokens)
 
 
-@settings(max_examples=100, deadline=None, derandomize=True)
-@given(st.lists(st.integers(0, 2), min_size=8, max_size=40), st.integers(1, 6), st.lists(st.integers(0, 2), max_size=8))
-def test_tokens_taken_back_leave_no_wrong_match(ids: list[int], num_taken: int, later: list[int]) -> None:
-    """A proposal after taking back is one that the sequence as it is now justifies."""
-    lookup = PromptLookup(ids)
-    lookup.take_back(num_taken)
-    for token_id in later:
-        lookup.extend(token_id)
-    now = ids[: len(ids) - num_taken] + later
-    proposed = lookup.propose(1)
-    followers = [now[i] for i in range(2, len(now)) if now[i - 2 : i] == now[-2:]]
-    assert not proposed or proposed[0] in followers
-
-
 def test_guesses_are_kept_up_to_the_first_wrong_one() -> None:
     assert num_agreed([5, 6, 7], [5, 6]) == 2
     assert num_agreed([5, 9, 7], [5, 6]) == 1

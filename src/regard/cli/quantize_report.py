@@ -6,13 +6,7 @@ import html
 from collections import Counter
 from typing import Any
 
-_STYLE = """
-:root { color-scheme: light dark; }
-body { font: 15px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem; }
-table { border-collapse: collapse; }
-th, td { text-align: left; padding: .2rem 1rem .2rem 0; border-bottom: 1px solid #8884; }
-td.number { text-align: right; font-variant-numeric: tabular-nums; }
-"""
+from regard.html_page import page
 
 
 def summary(facts: dict[str, Any]) -> list[tuple[str, str]]:
@@ -78,17 +72,7 @@ def render_report(facts: dict[str, Any]) -> str:
     kept = "\n".join(
         f"<tr><td>{html.escape(name)}</td><td>{html.escape(why)}</td></tr>" for name, why in facts["kept"].items()
     )
-    return f"""<!DOCTYPE html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>{title}</title>
-<style>{_STYLE}</style>
-</head>
-<body>
-<h1>{title}</h1>
-<table>
+    body = f"""<table>
 {rows}
 </table>
 <h2>Quantised layers</h2>
@@ -101,10 +85,8 @@ def render_report(facts: dict[str, Any]) -> str:
 <table>
 <tr><th>layer</th><th>why</th></tr>
 {kept}
-</table>
-</body>
-</html>
-"""
+</table>"""
+    return page(title, body)
 
 
 def percent(share: float) -> str:

@@ -19,7 +19,6 @@ Not honoured, and refused: forward passes for logits or training, quantizing whi
 from __future__ import annotations
 
 import time
-import weakref
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -74,8 +73,6 @@ class Qwen3VLForConditionalGeneration:
 
     def __init__(self, llm: LLM, folder: Path, *, device: str, dtype: str) -> None:
         self._llm, self._folder = llm, folder
-        # The engine's thread keeps the weights alive: it ends with this object, as `del model` promises.
-        self._close = weakref.finalize(self, llm.engine.close)
         self._asked = (device, dtype)
         self.name_or_path = llm.name
         self.config = Config(read_config_json(folder))
@@ -131,10 +128,9 @@ class Qwen3VLForConditionalGeneration:
         is_here = torch.device(self.device if new_device == "auto" else new_device) == self.device
         if is_here and new_dtype in (old_dtype, str(self.dtype).removeprefix("torch.")):
             return self
-        self._close()
+        self._llm.engine.close()
         self._llm = LLM.load(str(self._folder), device=new_device, dtype=new_dtype)
         self._llm.name, self._asked = self.name_or_path, (new_device, new_dtype)
-        self._close = weakref.finalize(self, self._llm.engine.close)
         return self
 
     def cuda(self, device: int | None = None) -> Any:

@@ -21,7 +21,6 @@ changes nothing (`WITHOUT_EFFECT`).
 from __future__ import annotations
 
 import itertools
-import weakref
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -94,8 +93,6 @@ class LLM:
             str(folder), device=device, dtype=DTYPES.get(name, name), video_dialect=video_dialect, engine=engine
         )
         self._llm.name = str(model)
-        # The engine's thread keeps the weights alive: it ends with this object, as `del llm` promises.
-        weakref.finalize(self, self._llm.engine.close)
         own = self._llm.model.config.quantization
         if quantization is not None and (own is None or quantization != own.method):
             raise ConfigError(

@@ -93,16 +93,6 @@ class BlockPool:
             self._block_of[key] = block
             self._key_of[block] = key
 
-    def forget_cached(self) -> None:
-        """Empty the prefix cache: blocks without users become free, those in use lose their keys."""
-        for block in list(self._cached):
-            self._forget(block)
-            self._free[block] = _FREE
-            self._num_free += 1
-        self._cached.clear()
-        for block in list(self._block_of.values()):
-            self._forget(block)
-
     def _forget(self, block: int) -> None:
         key = self._key_of[block]
         if key is not None:

@@ -100,13 +100,6 @@ class RowState:
         if self.counts_V is not None:
             self.counts_V[token_id] += 1
 
-    def take_back(self, num_tokens: int) -> None:
-        """Forget the newest tokens. Their numbers are spent: what follows is drawn anew."""
-        for _ in range(num_tokens):
-            token_id = self.output_ids.pop()
-            if self.counts_V is not None:
-                self.counts_V[token_id] -= 1
-
     def number(self, offset: int) -> float:
         """The number in [0, 1) that decides the `offset`-th token from here; asking does not spend it."""
         while len(self._numbers) <= offset:

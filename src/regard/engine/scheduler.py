@@ -17,7 +17,6 @@ It does not run anything: it returns `Chunk`s and keeps the books.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence as Seq
 from dataclasses import dataclass
 
 from regard.engine.blocks import BlockPool
@@ -178,8 +177,3 @@ class Scheduler:
             self.pool.release(block)
         sequence.blocks = []
         sequence.keys.clear()
-
-
-def tables(sequences: Seq[Sequence]) -> list[list[int]]:
-    """Block tables, for `BlockPool.check_integrity`."""
-    return [sequence.blocks for sequence in sequences]

@@ -61,10 +61,6 @@ class PromptLookup:
                     self._place_by_hash[hash(tuple(ids[-n:]))] = len(ids)
         ids.append(token_id)
 
-    def take_back(self, num_tokens: int) -> None:
-        """Forget the newest tokens."""
-        del self._ids[len(self._ids) - num_tokens :]
-
     def propose(self, max_tokens: int) -> list[int]:
         """Return up to `max_tokens` ids that may come next, fewer while guesses do badly; often none."""
         num_tokens = min(max_tokens, self.length.next())
@@ -83,10 +79,8 @@ class PromptLookup:
             return None
         ending = ids[-n:]
         place = self._place_by_hash.get(hash(tuple(ending)))
-        # Equal hashes need not be equal n-grams, and tokens may have been taken back since.
-        if place is None or place >= len(ids) or ids[place - n : place] != ending:
-            return None
-        return place
+        # Equal hashes need not be equal n-grams.
+        return place if place is not None and ids[place - n : place] == ending else None
 
     def _copy(self, place: int, num_tokens: int) -> list[int]:
         ids, proposed = self._ids, list[int]()

@@ -15,14 +15,9 @@ from PIL import Image
 from regard.evals.pictures import ANSWERED_COLOUR, WANTED_COLOUR
 from regard.evals.runner import Example, Result, Row
 from regard.evals.scoring import TASKS
+from regard.html_page import page
 
-_STYLE = """
-:root { color-scheme: light dark; }
-body { font: 15px/1.5 system-ui, sans-serif; max-width: 72rem; margin: 2rem auto; padding: 0 1rem; }
-table { border-collapse: collapse; }
-th, td { text-align: left; padding: .3rem 1rem .3rem 0; border-bottom: 1px solid #8884; }
-td.number { text-align: right; font-variant-numeric: tabular-nums; }
-.examples { display: flex; flex-wrap: wrap; gap: 1rem; align-items: flex-start; }
+_STYLE = """.examples { display: flex; flex-wrap: wrap; gap: 1rem; align-items: flex-start; }
 figure { margin: 0; padding: .6rem; border: 1px solid #8884; border-radius: .4rem; max-width: 100%; }
 figure img { max-width: 100%; height: auto; display: block; }
 figcaption { max-width: 24rem; margin-top: .4rem; font-size: 13px; overflow-wrap: anywhere; }
@@ -41,30 +36,16 @@ def render_report(result: Result) -> str:
     rows = "\n".join(_table_row(row) for row in result.rows)
     sections = "\n".join(_section(name, [e for e in result.examples if e.task == name]) for name in tasks)
     title = f"regard eval {html.escape(result.model)}"
-    return f"""<!DOCTYPE html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>{title}</title>
-<style>{_STYLE}
-.wanted {{ color: {_css(WANTED_COLOUR)}; }}
-.answered {{ color: {_css(ANSWERED_COLOUR)}; }}
-</style>
-</head>
-<body>
-<h1>{title}</h1>
-<p>{result.num_answers} held-out samples, seed {result.seed}, {result.elapsed_s:.0f} s.
+    body = f"""<p>{result.num_answers} held-out samples, seed {result.seed}, {result.elapsed_s:.0f} s.
 In brackets: 95 % confidence.</p>
 <table>
 <tr><th>task</th><th>measure</th><th>value</th><th>95 %</th><th>samples</th><th>goal</th></tr>
 {rows}
 </table>
 <p>In the pictures: <span class="wanted">wanted</span>, <span class="answered">answered</span>.</p>
-{sections}
-</body>
-</html>
-"""
+{sections}"""
+    colours = f".wanted {{ color: {_css(WANTED_COLOUR)}; }}\n.answered {{ color: {_css(ANSWERED_COLOUR)}; }}"
+    return page(title, body, _STYLE + colours)
 
 
 def percent(share: float) -> str:

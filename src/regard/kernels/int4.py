@@ -25,7 +25,7 @@ from torch import Tensor
 
 from regard.kernels.choice import LinearKernel
 from regard.kernels.int8 import MAX_CODE, quantise_rows
-from regard.kernels.tiles import TILE_VALUES, tiled_linear
+from regard.kernels.tiles import TILE_VALUES, tiled_linear, tiles
 
 GROUP_SIZES = (32, 64, 128, 256)
 # A group's range is narrowed by these factors, and the one with the smallest squared error is taken.
@@ -149,10 +149,7 @@ def _int4pack_obstacle(weight: Int4Weight) -> str:
 def pack_as_int8(weight: Int4Weight) -> Any:
     """The weight, and the 8-bit scale of each output: its largest absolute value becomes 127."""
     largest = torch.empty(weight.shape[0], 1)
-    step = max(1, TILE_VALUES // weight.num_stored_inputs)
-    for start in range(0, len(largest), step):
-        outputs = slice(start, start + step)
-        tile_TK = torch.empty(len(weight.codes[outputs]), weight.num_stored_inputs)
+    for outputs, tile_TK in tiles(weight.shape[0], weight.num_stored_inputs, largest):
         widen(weight, outputs, tile_TK)
         largest[outputs] = tile_TK[:, : weight.num_inputs].abs().amax(dim=1, keepdim=True)
     return weight, largest.clamp_(min=1e-30) / MAX_CODE
@@ -162,16 +159,11 @@ def multiply_as_int8(x_MK: Tensor, packed: Any, bias: Tensor | None) -> Tensor:
     """Integer products of tiles that are rounded to 8 bits on the fly."""
     weight, scale_N1 = packed
     codes_MK, x_scale_M1 = quantise_rows(_padded(x_MK, weight))
-    num_outputs, num_stored = weight.shape[0], weight.num_stored_inputs
-    tile_rows = max(16, TILE_VALUES // num_stored)
-    tile_TK = torch.empty(min(tile_rows, num_outputs), num_stored)
-    out_MN = torch.empty(len(x_MK), num_outputs)
-    for start in range(0, num_outputs, tile_rows):
-        outputs = slice(start, min(start + tile_rows, num_outputs))
-        tile = tile_TK[: outputs.stop - start]
-        widen(weight, outputs, tile)
+    out_MN = torch.empty(len(x_MK), weight.shape[0])
+    for outputs, tile_TK in tiles(weight.shape[0], weight.num_stored_inputs, out_MN):
+        widen(weight, outputs, tile_TK)
         # What fills up the last group may lie outside of the output's range; x is zero there.
-        tile_codes = tile.div_(scale_N1[outputs]).round_().clamp_(-MAX_CODE, MAX_CODE).to(torch.int8)
+        tile_codes = tile_TK.div_(scale_N1[outputs]).round_().clamp_(-MAX_CODE, MAX_CODE).to(torch.int8)
         torch.mul(torch._int_mm(codes_MK, tile_codes.t()), scale_N1[outputs, 0], out=out_MN[:, outputs])
     if bias is None:
         return out_MN.mul_(x_scale_M1).to(x_MK.dtype)

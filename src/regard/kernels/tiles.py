@@ -7,7 +7,7 @@ Shape letters: M rows of x, K inputs, N outputs, T outputs of a tile.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import torch
 from torch import Tensor
@@ -17,15 +17,22 @@ TILE_VALUES = 524_288
 WidenRows = Callable[[slice, Tensor], None]  # (outputs, tile (T, K) to be filled)
 
 
-def tiled_linear(x_MK: Tensor, num_outputs: int, widen_rows: WidenRows, bias: Tensor | None) -> Tensor:
-    """x @ weight.T + bias, computed in the dtype of x. Returns (M, N)."""
-    num_inputs = x_MK.shape[1]
+def tiles(num_outputs: int, num_inputs: int, like: Tensor) -> Iterator[tuple[slice, Tensor]]:
+    """Pieces of the outputs, each with room (T, K) for its widened weight; the room is the same memory every time.
+
+    The room has the dtype and device of `like`.
+    """
     tile_rows = max(16, TILE_VALUES // num_inputs)
-    tile_TK = x_MK.new_empty(min(tile_rows, num_outputs), num_inputs)
-    out_MN = x_MK.new_empty(len(x_MK), num_outputs)
+    tile_TK = like.new_empty(min(tile_rows, num_outputs), num_inputs)
     for start in range(0, num_outputs, tile_rows):
         outputs = slice(start, min(start + tile_rows, num_outputs))
-        tile = tile_TK[: outputs.stop - start]
-        widen_rows(outputs, tile)
-        torch.mm(x_MK, tile.t(), out=out_MN[:, outputs])
+        yield outputs, tile_TK[: outputs.stop - start]
+
+
+def tiled_linear(x_MK: Tensor, num_outputs: int, widen_rows: WidenRows, bias: Tensor | None) -> Tensor:
+    """x @ weight.T + bias, computed in the dtype of x. Returns (M, N)."""
+    out_MN = x_MK.new_empty(len(x_MK), num_outputs)
+    for outputs, tile_TK in tiles(num_outputs, x_MK.shape[1], x_MK):
+        widen_rows(outputs, tile_TK)
+        torch.mm(x_MK, tile_TK.t(), out=out_MN[:, outputs])
     return out_MN if bias is None else out_MN.add_(bias)

@@ -12,6 +12,7 @@ From then on the layer computes and cannot be saved. A bias stays in the model's
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from typing import Any
 
 import torch
@@ -49,7 +50,7 @@ class PackedLinear(nn.Module):
         return self.product(x, self.bias)
 
 
-class IntegerLinear(nn.Module):
+class IntegerLinear(nn.Module, ABC):
     """What the 8-bit and the 4-bit layer share: a product that exists once `prepare` was called."""
 
     weight: nn.Parameter | None
@@ -71,8 +72,9 @@ class IntegerLinear(nn.Module):
             if hasattr(self, name):
                 setattr(self, name, None)
 
+    @abstractmethod
     def _make_product(self, dtype: torch.dtype, measurements: Measurements) -> LinearProduct[Any]:
-        raise NotImplementedError
+        """Pack what is stored of the weight."""
 
 
 class Int8Linear(IntegerLinear):
@@ -109,7 +111,7 @@ class Int4Linear(IntegerLinear):
         return int4_product(Int4Weight(self.weight.detach(), scale, zero, self.num_inputs), dtype, measurements)
 
 
-class IntegerExperts(Experts):
+class IntegerExperts(Experts, ABC):
     """`Experts` with 8-bit or 4-bit weights, output first; each expert has products of its own."""
 
     def __init__(self, hidden_size: int, config: MoeConfig) -> None:
@@ -135,8 +137,9 @@ class IntegerExperts(Experts):
                 if hasattr(self, stored):
                     setattr(self, stored, None)
 
+    @abstractmethod
     def _make_product(self, name: str, expert: int, dtype: torch.dtype, measurements: Measurements) -> Any:
-        raise NotImplementedError
+        """Pack what is stored of one expert's weight."""
 
 
 class Int8Experts(IntegerExperts):
