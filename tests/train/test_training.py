@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
+import shutil
 from functools import partial
 from pathlib import Path
 
@@ -21,7 +23,7 @@ from regard.train.dense import CHARS, SLOTS, DenseHeads, targets
 from regard.train.encode import IGNORED, Encoder
 from regard.train.loop import TrainConfig, Trainer
 from regard.train.nano_folder import write_side_files
-from regard.train.run import export
+from regard.train.run import export, joined
 from regard.train.world import lines, scenes, talk
 from regard.train.world.sample import Char, DenseTruth, Item, Sample, plain, verbatim
 from regard.train.world.shapes import COLOURS
@@ -148,6 +150,58 @@ def test_a_stopped_and_continued_run_equals_an_uninterrupted_one(side_files: Pat
         assert torch.equal(value, stopped.ema[name]), name
     for name, value in whole.model.state_dict().items():
         assert torch.equal(value, stopped.model.state_dict()[name]), name
+
+
+def test_processes_divide_a_step_and_their_mean_is_the_whole(side_files: Path) -> None:
+    shares = (TaskShare("lines", 5, LINES, weight=0.5), TaskShare("talk", 1, TALK))
+
+    def steps(rank: int) -> Steps:
+        return Steps(
+            shares,
+            seed=(1, 2),
+            num_steps=4,
+            config=small_config(side_files),
+            kinds=nano.kind_classes(),
+            encoder=Encoder(side_files),
+            rank=rank,
+            world_size=2,
+        )
+
+    for step in range(2):
+        batches = [batch for rank in range(2) for batch in steps(rank)[step]]
+        for share in shares:
+            own = [batch for batch in batches if batch.task == share.name]
+            counts = [0 if batch.input_ids is None else len(batch.input_ids) for batch in own]
+            assert sum(counts) == share.count
+            # A sample counts the same in whichever process it is: weight of the mean, over what it is the mean of.
+            assert {round(batch.weight / n / 2, 6) for batch, n in zip(own, counts, strict=True)} == {
+                round(share.weight / share.count, 6)
+            }
+        assert not torch.equal(steps(0)[step][0].pixel_values, steps(1)[step][0].pixel_values)
+
+
+def run_one_of_two(rank: int, folder: Path, meeting: Path) -> None:
+    config = TrainConfig(out=folder / "run", num_workers=0, report_every=1, use_bf16=False, rank=rank, world_size=2)
+    with joined(config, meeting):
+        trainer = Trainer(small_config(folder / "side"), nano.kind_classes(), config, folder / "side")
+        trainer.run((small_stage(),), lambda report: None)
+        torch.save(trainer.ema, folder / f"ema{rank}.pt")
+
+
+def test_processes_that_share_steps_have_the_same_weights(side_files: Path, tmp_path: Path) -> None:
+    shutil.copytree(side_files, tmp_path / "side")
+    context = multiprocessing.get_context("spawn")
+    others = [context.Process(target=run_one_of_two, args=(rank, tmp_path, tmp_path / "meeting")) for rank in range(2)]
+    for other in others:
+        other.start()
+    for other in others:
+        other.join(timeout=120)
+        assert other.exitcode == 0
+    first, second = (torch.load(tmp_path / f"ema{rank}.pt") for rank in range(2))
+    saved = torch.load(tmp_path / "run" / "state.pt")
+    assert saved["step"] == 4 and saved["stages_done"] == ["talk"]
+    for name, value in first.items():
+        assert torch.equal(value, second[name]) and torch.equal(value, saved["ema"][name]), name
 
 
 def test_training_makes_the_loss_fall(side_files: Path, tmp_path: Path) -> None:

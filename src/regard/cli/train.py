@@ -29,6 +29,9 @@ def train(
         float | None, typer.Option("--seconds", help="Stop in good order after this time; run again to continue.")
     ] = None,
     workers: Annotated[int, typer.Option("--workers", help="Processes that render samples.")] = 2,
+    processes: Annotated[
+        int, typer.Option("--processes", min=1, help="Processes that share every step, each with its part of the CPUs.")
+    ] = 1,
     json_lines: Annotated[bool, typer.Option("--json", help="Print each report as one JSON line.")] = False,
 ) -> int:
     """Train regard-nano from data that this package renders."""
@@ -49,6 +52,7 @@ def train(
             seed=seed,
             seconds=math.inf if seconds is None else seconds,
             num_workers=workers,
+            num_processes=processes,
             num_screens=NUM_TRAINING_SCREENS,
             init=resolve_model(init, offline=True) if init else None,
             on_report=_reporter(progress, json_lines=json_lines),

@@ -80,7 +80,11 @@ class MicroBatch:
 
 
 class Steps(Dataset[list[MicroBatch]]):
-    """Item i is the list of micro-batches of step i."""
+    """Item i is the list of micro-batches of step i.
+
+    With several processes each has its own samples: a share's count is divided among them, and the weight of a
+    micro-batch says what part of the share it is, so that the mean of all processes' gradients is the whole's.
+    """
 
     def __init__(
         self,
@@ -91,9 +95,12 @@ class Steps(Dataset[list[MicroBatch]]):
         config: ModelConfig,
         kinds: Mapping[str, int],
         encoder: Encoder | None,
+        rank: int = 0,
+        world_size: int = 1,
     ) -> None:
         self._shares, self._seed, self._num_steps = tuple(shares), tuple(seed), num_steps
         self._config, self._kinds, self._encoder = config, dict(kinds), encoder
+        self._rank, self._world_size = rank, world_size
 
     def __len__(self) -> int:
         return self._num_steps
@@ -101,7 +108,10 @@ class Steps(Dataset[list[MicroBatch]]):
     def __getitem__(self, step: int) -> list[MicroBatch]:
         batches = []
         for index, share in enumerate(self._shares):
-            rng = np.random.default_rng([*self._seed, step, index])
+            rng = np.random.default_rng([*self._seed, step, index, self._rank])
+            share = self._part(share, turn=step + index)
+            if share.count == 0:
+                continue
             samples = [share.generate(rng, **self._size(share, step)) for _ in range(share.count)]
             if share.is_dense_only:
                 batches.append(self._dense_only(share, samples))
@@ -112,6 +122,12 @@ class Steps(Dataset[list[MicroBatch]]):
             else:
                 batches.append(self._conversation(share, samples, self._encoder))
         return batches
+
+    def _part(self, share: TaskShare, *, turn: int) -> TaskShare:
+        """This process's part of a share; what does not divide goes to one process after the other."""
+        rest = (self._rank + turn) % self._world_size < share.count % self._world_size
+        count = share.count // self._world_size + rest
+        return replace(share, count=count, weight=share.weight * count * self._world_size / share.count)
 
     def _size(self, share: TaskShare, step: int) -> dict[str, np.random.Generator]:
         """A fresh generator for every sample of a step, so that each draws the same size."""

@@ -4,7 +4,11 @@ One step sums the losses of its micro-batches and updates once. Weights are floa
 bfloat16 matrix units the forward pass runs under autocast.
 
 A checkpoint holds weights, moving average, optimiser, stage and step; samples depend only on
-(seed, stage, step), so continuing needs nothing else.
+(seed, stage, step, process), so continuing needs nothing else.
+
+Several processes (TrainConfig.world_size) each take a part of every step's samples and average their gradients; then
+all make the same update. On two cores two processes of one thread each do not wait for each other at every operator,
+as two threads do. Leaves out sharded weights: every process holds everything.
 """
 
 from __future__ import annotations
@@ -37,7 +41,11 @@ ANSWER_ROWS = 64
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """Where and how to run. `seconds` stops the run in good order after that time."""
+    """Where and how to run. `seconds` stops the run in good order after that time.
+
+    With `world_size` above 1 the process has joined torch.distributed's default group as number `rank`; number 0 saves
+    and reports.
+    """
 
     out: Path
     seed: int = 0
@@ -48,6 +56,8 @@ class TrainConfig:
     device: str = "cpu"
     use_bf16: bool = True
     seconds: float = math.inf
+    rank: int = 0
+    world_size: int = 1
 
 
 class Trainer:
@@ -106,27 +116,32 @@ class Trainer:
             config=self.model_config,
             kinds=self.kinds,
             encoder=self.encoder,
+            rank=self.config.rank,
+            world_size=self.config.world_size,
         )
         meter, saved_at = Meter(), time.monotonic()
         for batches in loader(steps, first_step=self.step, num_workers=self.config.num_workers):
             set_learning_rate(optimizers, stage, self.step)
             for batch in (batch.to(self.config.device) for batch in batches):
-                meter.add(batch.task, self._backward(batch), num_samples=batch_size(batch))
+                num_samples = batch_size(batch) * self.config.world_size
+                meter.add(batch.task, self._backward(batch), num_samples=num_samples)
+            is_over = self._average_gradients(is_over=time.monotonic() - self._started > self.config.seconds)
             torch.nn.utils.clip_grad_norm_(self._parameters(), 1.0)
             for optimizer in optimizers:
                 optimizer.step()
                 optimizer.zero_grad()
             self._update_ema()
             self.step += 1
-            if self.step % self.config.report_every == 0 or self.step == stage.num_steps:
+            is_first = self.config.rank == 0
+            if is_first and (self.step % self.config.report_every == 0 or self.step == stage.num_steps):
                 on_report({"stage": stage.name, "step": self.step, "of": stage.num_steps, **meter.take()})
-            is_over = time.monotonic() - self._started > self.config.seconds
-            if is_over or time.monotonic() - saved_at > self.config.save_every_s:
+            if is_first and (is_over or time.monotonic() - saved_at > self.config.save_every_s):
                 self._save(optimizers, done)
                 saved_at = time.monotonic()
             if is_over:
                 return False
-        self._save(optimizers, [*done, stage.name])
+        if self.config.rank == 0:
+            self._save(optimizers, [*done, stage.name])
         return True
 
     def _backward(self, batch: MicroBatch) -> dict[str, float]:
@@ -153,6 +168,22 @@ class Trainer:
                 loss = loss + lm_loss
         (loss * batch.weight).backward()
         return report | {"loss": float(loss.detach())}
+
+    def _average_gradients(self, *, is_over: bool) -> bool:
+        """Mean of the gradients over the processes; returns whether time is over for any of them."""
+        if self.config.world_size == 1:
+            return is_over
+        parameters = self._parameters()
+        for parameter in parameters:
+            if parameter.grad is None:
+                parameter.grad = torch.zeros_like(parameter)
+        grads = [parameter.grad for parameter in parameters if parameter.grad is not None]
+        flat = torch.cat([*(grad.flatten() for grad in grads), torch.tensor([float(is_over)], device=grads[0].device)])
+        torch.distributed.all_reduce(flat)
+        *means, over = flat.div_(self.config.world_size).split([*(grad.numel() for grad in grads), 1])
+        for grad, mean in zip(grads, means, strict=True):
+            grad.copy_(mean.view_as(grad))
+        return bool(over)
 
     def _parameters(self) -> list[nn.Parameter]:
         return [*self.model.parameters(), *self.heads.parameters()]

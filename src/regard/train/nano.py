@@ -121,10 +121,10 @@ def stages(screen_bank: ScreenBank) -> tuple[Stage, ...]:
         replace(seen("pages", 48, page), name="pages seen"),
         TaskShare("pages", 24, page, has_one_size=True),
         TaskShare("lines", 16, partial(lines.make, held_out=False), has_one_size=True),
-        TaskShare("screens", 3, partial(screen, num_turns=6)),
-        TaskShare("scenes", 5, partial(scene, num_turns=6)),
-        TaskShare("clips", 3, partial(clips.make, held_out=False, num_turns=4)),
-        TaskShare("talk", 3, partial(talk.make, held_out=False), weight=0.3),
+        TaskShare("screens", 4, partial(screen, num_turns=6)),
+        TaskShare("scenes", 6, partial(scene, num_turns=6)),
+        TaskShare("clips", 4, partial(clips.make, held_out=False, num_turns=4)),
+        TaskShare("talk", 2, partial(talk.make, held_out=False), weight=0.3),
     )
     talk_stage = Stage("talk", 12000, 1.5e-3, tower_lr_factor=0.7, shares=shares)
     polish = Stage(

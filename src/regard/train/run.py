@@ -7,8 +7,12 @@ OUT/model       the folder `--model` takes            OUT/log.jsonl  one report 
 from __future__ import annotations
 
 import json
+import multiprocessing
 import shutil
-from collections.abc import Callable
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +37,7 @@ def train_nano(
     seed: int,
     seconds: float,
     num_workers: int,
+    num_processes: int,
     num_screens: int,
     init: Path | None,
     on_report: Callable[[dict[str, Any]], None],
@@ -40,6 +45,7 @@ def train_nano(
     """Run or continue the recipe; returns whether it is finished, and then OUT/model holds the checkpoint.
 
     A new run starts from random weights, or from the checkpoint folder `init`, whose side files it then takes.
+    `num_processes` share every step; the CPUs are divided among them. This one reports and saves.
     """
     use_allowed_cpus()
     screens, folder = out / "screens", out / "model"
@@ -64,13 +70,63 @@ def train_nano(
 
     # Matrix units for bfloat16 make it ten times as fast as float32; without them it can be half as fast.
     use_bf16 = measure_matmul("bfloat16") > measure_matmul("float32")
-    config = TrainConfig(out=out, seed=seed, seconds=seconds, num_workers=num_workers, use_bf16=use_bf16)
-    trainer = Trainer(ModelConfig.from_hf(hf_config), nano.kind_classes(), config, folder)
-    if is_new and init is not None:
-        trainer.start_from(load_model(init, dtype="float32"))
-    is_done = trainer.run(nano.stages(bank), report)
+    config = TrainConfig(
+        out=out, seed=seed, seconds=seconds, num_workers=num_workers, use_bf16=use_bf16, world_size=num_processes
+    )
+    first_weights = init if is_new else None
+    with tempfile.TemporaryDirectory() as meeting_folder:
+        meeting = Path(meeting_folder) / "store"
+        others = [
+            multiprocessing.get_context("spawn").Process(
+                target=_follow, args=(replace(config, rank=rank), folder, screens, first_weights, meeting)
+            )
+            for rank in range(1, num_processes)
+        ]
+        for other in others:
+            other.start()
+        try:
+            with joined(config, meeting):
+                trainer = _trainer(config, folder, first_weights)
+                is_done = trainer.run(nano.stages(bank), report)
+        except BaseException:
+            for other in others:
+                other.terminate()  # it would wait for this process
+            raise
+        for other in others:
+            other.join()
     export(trainer.ema, folder, hf_config)
     return is_done
+
+
+def _follow(config: TrainConfig, folder: Path, screens: Path, first_weights: Path | None, meeting: Path) -> None:
+    """The whole life of a process that only helps."""
+    use_allowed_cpus()
+    with joined(config, meeting):
+        _trainer(config, folder, first_weights).run(nano.stages(ScreenBank(screens)), lambda report: None)
+
+
+@contextmanager
+def joined(config: TrainConfig, meeting: Path) -> Iterator[None]:
+    """This process as one of `config.world_size`. `meeting`: a file that did not exist before they met."""
+    if config.world_size == 1:
+        yield
+        return
+    torch.set_num_threads(max(1, torch.get_num_threads() // config.world_size))
+    torch.distributed.init_process_group(
+        "gloo", init_method=f"file://{meeting}", rank=config.rank, world_size=config.world_size
+    )
+    try:
+        yield
+    finally:
+        torch.distributed.destroy_process_group()
+
+
+def _trainer(config: TrainConfig, folder: Path, first_weights: Path | None) -> Trainer:
+    hf_config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    trainer = Trainer(ModelConfig.from_hf(hf_config), nano.kind_classes(), config, folder)
+    if first_weights is not None:
+        trainer.start_from(load_model(first_weights, dtype="float32"))
+    return trainer
 
 
 def export(ema: dict[str, torch.Tensor], folder: Path, hf_config: dict[str, Any]) -> None:
