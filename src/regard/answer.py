@@ -17,19 +17,21 @@ from regard.processing.processor import Processor
 from regard.processing.reply_parser import ReplyParser, parse_reply
 from regard.processing.tokenizer import IncrementalDecoder
 from regard.reply import Event, FinishReason, Reply, Usage
+from regard.sampling_params import SamplingParams
 
 
 class Answer:
     """Collects one answer. Times count from `start_s` (`time.perf_counter`)."""
 
     def __init__(
-        self, inputs: ModelInputs, processor: Processor, stops: Sequence[str], *, start_s: float, preprocess_s: float
+        self, inputs: ModelInputs, processor: Processor, params: SamplingParams, *, start_s: float, preprocess_s: float
     ) -> None:
-        self._inputs, self._tokenizer = inputs, processor.tokenizer
+        self._inputs = inputs
+        self._end_ids = frozenset() if params.ignore_eos else frozenset(processor.tokenizer.eos_token_ids)
         self._is_thinking = processor.starts_in_thinking
         self._start_s, self._preprocess_s = start_s, preprocess_s
         self._decoder = IncrementalDecoder(processor.tokenizer)
-        self._stops = StopStrings(stops)
+        self._stops = StopStrings(params.stop)
         self._parser = ReplyParser(starts_in_thinking=processor.starts_in_thinking)
         self._token_ids: list[int] = []
         self._raw: list[str] = []
@@ -40,7 +42,7 @@ class Answer:
         """Take the next id; yields what can be shown now. Sets `is_over` at an end token or a stop string."""
         self._token_ids.append(token)
         self._ttft_s = self._ttft_s or time.perf_counter() - self._start_s
-        if token in self._tokenizer.eos_token_ids:
+        if token in self._end_ids:
             self.is_over = True
             return
         yield from self._show(self._stops.push(self._decoder.push(token)))

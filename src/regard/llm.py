@@ -252,7 +252,7 @@ class LLM:
     def _events(
         self, inputs: ModelInputs, params: SamplingParams, stream: Stream, start_s: float, preprocess_s: float
     ) -> Iterator[Event]:
-        answer = Answer(inputs, self.processor, params.stop, start_s=start_s, preprocess_s=preprocess_s)
+        answer = Answer(inputs, self.processor, params, start_s=start_s, preprocess_s=preprocess_s)
         try:
             for output in stream:
                 for sampled in output.sampled:

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from regard.kernels.attention import attention
-from regard.kernels.paged_attention import Span, gathered_attention, runs_attention
+from regard.kernels.paged_attention import Span, gathered_attention, plan_step, runs_attention
 
 HEADS, KEY_HEADS, DIM = 6, 2, 32
 WAYS = {"runs": runs_attention, "gathered": gathered_attention}
@@ -14,9 +14,10 @@ WAYS = {"runs": runs_attention, "gathered": gathered_attention}
 
 @pytest.mark.parametrize("way", WAYS.values(), ids=WAYS.keys())
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
-@pytest.mark.parametrize("count", [1, 2, 7])
+@pytest.mark.parametrize("count", [1, 2, 7, 9])
+@pytest.mark.parametrize("bytes_per_slot", [1, 1 << 30], ids=["short", "long"])
 @pytest.mark.parametrize("cuts", [(0,), (5,), (16, 40), (3, 4, 30)], ids=str)
-def test_any_cut_of_the_past_gives_the_same(way, dtype, count: int, cuts: tuple[int, ...]) -> None:
+def test_any_cut_of_the_past_gives_the_same(way, dtype, count: int, bytes_per_slot: int, cuts: tuple[int, ...]) -> None:
     torch.manual_seed(0)
     num_past = cuts[-1]
     total = num_past + count
@@ -36,13 +37,13 @@ def test_any_cut_of_the_past_gives_the_same(way, dtype, count: int, cuts: tuple[
             )
             runs.append((place, end - start))
         start = end
-    if count == 1:
-        keys[:, 0], values[:, 0] = k[:, -1], v[:, -1]
-        runs.append((0, 1))
+    keys[:, :count], values[:, :count] = k[:, num_past:], v[:, num_past:]
+    runs.append((0, count))
     rows = [x[:, num_past:].transpose(0, 1) for x in (q, k, v)]
     # A neighbour in the batch, to see that spans do not mix.
     neighbour = [torch.cat((torch.randn_like(x[:1]), x)) for x in rows]
     spans = [Span(0, 1, ((100, 8),)), Span(1, count, tuple(runs))]
-    made = way(*neighbour, keys, values, spans)[1:].transpose(0, 1)
+    plan = plan_step(spans, bytes_per_slot, dtype)
+    made = way(*neighbour, keys, values, plan)[1:].transpose(0, 1)
     tolerance = 2e-6 if dtype == torch.float32 else 3e-2
     assert (made.float() - expected).abs().max() < tolerance

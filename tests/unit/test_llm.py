@@ -66,6 +66,11 @@ def test_an_end_token_stops_and_is_not_shown(instruct: LLM, say: Say) -> None:
     assert reply.token_ids[-1] == ID_BY_TOKEN[END]
 
 
+def test_an_answer_that_ignores_end_tokens_goes_on_to_its_limit(instruct: LLM) -> None:
+    reply = instruct.chat("Go on.", max_tokens=40, ignore_eos=True, logit_bias={ID_BY_TOKEN["<|im_end|>"]: 100.0})
+    assert reply.finish_reason == "length" and reply.usage.num_output_tokens == 40
+
+
 def test_an_answer_that_runs_out_of_tokens_says_so(instruct: LLM) -> None:
     reply = instruct.chat("Hi", max_tokens=3)
     assert (reply.finish_reason, reply.usage.num_output_tokens) == ("length", 3)

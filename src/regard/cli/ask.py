@@ -61,6 +61,9 @@ def ask(
     device: Annotated[str, typer.Option(help="auto, cuda, cuda:N, mps or cpu.")] = "auto",
     dtype: Annotated[str, typer.Option(help="auto, float32, bfloat16 or float16.")] = "auto",
     precision: Annotated[str, typer.Option(help="auto, or on CPUs int8 or int4: smaller and faster weights.")] = "auto",
+    max_memory: Annotated[
+        str | None, typer.Option(help="Memory of weights, cache and pictures together, as in 6GiB.")
+    ] = None,
     thinking: Annotated[bool, typer.Option(help="Show the thinking of Thinking editions, on stderr.")] = True,
     media: Annotated[bool, typer.Option("--media", help="Print what the model really saw.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the whole reply as JSON.")] = False,
@@ -92,7 +95,14 @@ def ask(
     if stop:
         sampling_options["stop"] = stop
 
-    llm = load_llm(model, device=device, dtype=dtype, precision=precision, video_dialect=video_dialect)
+    llm = load_llm(
+        model,
+        device=device,
+        dtype=dtype,
+        precision=precision,
+        video_dialect=video_dialect,
+        max_memory=max_memory,
+    )
     events = llm.stream(messages, preset=preset, **sampling_options)
     what = f"looking at {', '.join(Path(name).name for name in files)}" if files else "answering"
     reply = show(events, what=what, thinking=thinking, quiet=as_json)

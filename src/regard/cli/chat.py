@@ -41,6 +41,9 @@ def chat(
     seed: Annotated[int | None, typer.Option(help="Makes sampling repeatable.")] = None,
     device: Annotated[str, typer.Option(help="auto, cuda, cuda:N, mps or cpu.")] = "auto",
     dtype: Annotated[str, typer.Option(help="auto, float32, bfloat16 or float16.")] = "auto",
+    max_memory: Annotated[
+        str | None, typer.Option(help="Memory of weights, cache and pictures together, as in 6GiB.")
+    ] = None,
     thinking: Annotated[bool, typer.Option(help="Show the thinking of Thinking editions, on stderr.")] = True,
     as_json: Annotated[bool, typer.Option("--json", help="Print each reply as one line of JSON.")] = False,
 ) -> None:
@@ -49,7 +52,7 @@ def chat(
 
     sampling = {"max_tokens": max_tokens, "temperature": temperature, "seed": seed}
     options: dict[str, Any] = {name: value for name, value in sampling.items() if value is not None}
-    llm = load_llm(model, device=device, dtype=dtype)
+    llm = load_llm(model, device=device, dtype=dtype, max_memory=max_memory)
     llm.sampling_params(preset, **options)  # a wrong option is told now, not after the first question
     session = Session(llm, system, {"preset": preset, **options}, thinking=thinking, as_json=as_json)
     if sys.stdin.isatty():

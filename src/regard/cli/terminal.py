@@ -7,11 +7,13 @@ into one.
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, cast
 
+from regard.errors import ConfigError
 from regard.messages import Message, Text
 
 if TYPE_CHECKING:
@@ -34,8 +36,17 @@ def stderr_console() -> Console:
     return Console(stderr=True, highlight=False)
 
 
-def load_llm(name: str, *, device: str, dtype: str, precision: str = "auto", video_dialect: str = "authors") -> LLM:
-    """Load a model; a bar on the terminal when it takes its time."""
+def load_llm(
+    name: str,
+    *,
+    device: str,
+    dtype: str,
+    precision: str = "auto",
+    video_dialect: str = "authors",
+    max_memory: str | None = None,
+) -> LLM:
+    """Load a model; a bar on the terminal when it takes its time. `max_memory` as `parse_size` takes it."""
+    num_bytes = None if max_memory is None else parse_size(max_memory)
     from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn
 
     console = stderr_console()
@@ -52,6 +63,7 @@ def load_llm(name: str, *, device: str, dtype: str, precision: str = "auto", vid
         def on_progress(num_done: int, num_total: int) -> None:
             progress.update(task, completed=num_done, total=num_total)
 
+        from regard.engine.engine import EngineConfig
         from regard.llm import LLM
 
         dialect = cast("VideoDialect", video_dialect)  # Processor refuses any other word in a sentence
@@ -61,8 +73,24 @@ def load_llm(name: str, *, device: str, dtype: str, precision: str = "auto", vid
             dtype=dtype,
             precision=cast("Precision", precision),  # and check_precision any other precision
             video_dialect=dialect,
+            engine=EngineConfig(max_memory=num_bytes),
             on_progress=on_progress,
         )
+
+
+def parse_size(text: str) -> int:
+    """'6GiB', '900 MB' or '6e9' as bytes. Errors: ConfigError for anything else."""
+    found = re.fullmatch(r"([\d.]+(?:e\d+)?)\s*([KMGT]i?B|B?)", text.strip(), re.IGNORECASE)
+    try:
+        assert found is not None
+        number = float(found[1])
+    except (AssertionError, ValueError):
+        raise ConfigError(
+            f"the size {text!r} is not understood; write it as 6GiB, 900MB or a number of bytes"
+        ) from None
+    unit = found[2].upper().removesuffix("B")
+    base = 1024 if unit.endswith("I") else 1000
+    return int(number * base ** (" KMGT".index(unit[0]) if unit else 0))
 
 
 @contextmanager

@@ -64,6 +64,7 @@ class EngineConfig:
 
 
 DEFAULT_ENGINE = EngineConfig()
+MAX_GUESSING = 4  # sequences that decode at the same time and still guess
 
 
 @dataclass(frozen=True)
@@ -213,7 +214,10 @@ class Engine:
                 return
 
     def _proposals(self) -> dict[int, tuple[int, ...]]:
-        proposals = {}
+        """Guesses for the sequences that decode. None where many do: their rows already fill the products."""
+        proposals: dict[int, tuple[int, ...]] = {}
+        if sum(sequence.is_decoding for sequence in self.scheduler.running) > MAX_GUESSING:
+            return proposals
         for sequence in self.scheduler.running:
             if sequence.lookup is None or not sequence.is_decoding or sequence.forced:
                 continue

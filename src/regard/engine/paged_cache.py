@@ -17,7 +17,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from regard.kernels.paged_attention import Span, choose_paged_attention
+from regard.kernels.paged_attention import Span, choose_paged_attention, plan_step
 from regard.model.config import TextConfig
 
 
@@ -44,7 +44,9 @@ class StepCache:
     """Where the rows of one step are stored and what they see."""
 
     def __init__(self, cache: PagedCache, slots_R: Tensor, spans: Sequence[Span]) -> None:
-        self._cache, self._slots_R, self._spans = cache, slots_R, spans
+        self._cache, self._slots_R = cache, slots_R
+        keys = cache.keys[0]
+        self._plan = plan_step(spans, 2 * keys.shape[0] * keys.shape[2] * keys.itemsize, keys.dtype)
 
     def attend(self, layer: int, q_BNTD: Tensor, k_BKTD: Tensor, v_BKTD: Tensor) -> Tensor:
         """Store the rows' keys and values, then attend. All rows come as one batch entry, B = 1."""
@@ -52,7 +54,7 @@ class StepCache:
         keys_KSD.index_copy_(1, self._slots_R, k_BKTD[0])
         values_KSD.index_copy_(1, self._slots_R, v_BKTD[0])
         q_RND, k_RKD, v_RKD = (x[0].transpose(0, 1) for x in (q_BNTD, k_BKTD, v_BKTD))
-        out_RND = self._cache.attention(q_RND, k_RKD, v_RKD, keys_KSD, values_KSD, self._spans)
+        out_RND = self._cache.attention(q_RND, k_RKD, v_RKD, keys_KSD, values_KSD, self._plan)
         return out_RND.transpose(0, 1)[None]
 
     def advance(self, num_tokens: int) -> None:

@@ -43,8 +43,7 @@ class Runner:
         for chunk in chunks:
             sequence, end = chunk.sequence, chunk.start + chunk.count
             num_known = end - len(chunk.proposed)
-            see = end if chunk.count == 1 else chunk.start
-            spans.append(Span(len(ids), chunk.count, slot_runs(sequence.blocks, see, size)))
+            spans.append(Span(len(ids), chunk.count, slot_runs(sequence.blocks, end, size)))
             ids += sequence.token_ids[chunk.start : num_known]
             ids += chunk.proposed
             slots += [sequence.blocks[i // size] * size + i % size for i in range(chunk.start, end)]

@@ -9,14 +9,20 @@ One pair of ways, chosen by the device:
                its scores; the parts of several runs are then merged exactly. Nothing is copied.
     gathered   any other device: the past is gathered into one tensor, and the fused attention runs with a mask
 
+On the CPU, too, decoding rows (and their guesses) with short pasts are gathered, all of them into one call: below some
+hundred KiB a call costs more than the copy. A `Plan` says which rows; it is made once a step and used in every layer.
+The rows' own keys and values are in their slots before the attention starts.
+
 Decoding rows (one new token) see all keys, so the query heads that share a key head are stacked as if they
 were queries of one head. Rows of a prompt see their past without a mask and their own chunk causally.
 
-Shape letters: R rows of the flat batch, N query heads, K key/value heads, G = N / K, T queries, S keys, D head_dim.
+Shape letters: R rows of the flat batch, B decoding rows, N query heads, K key/value heads, G = N / K, T queries,
+S keys, D head_dim.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -24,23 +30,87 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-PagedAttention = Callable[[Tensor, Tensor, Tensor, Tensor, Tensor, "Sequence[Span]"], Tensor]
+PagedAttention = Callable[[Tensor, Tensor, Tensor, Tensor, Tensor, "Plan"], Tensor]
+
+# Bytes that are copied in the time of one call of the kernel, and the calls that merging runs is worth (measured).
+BYTES_PER_CALL = 128 * 1024
+CALLS_PER_MERGE = 2
+CALLS_PER_CHUNK = 3  # the chunk's own tokens: a call for each head of a group
+MAX_ROWS_TOGETHER = 8  # decoding rows with their guesses; chunks of prompts are longer
 
 
 @dataclass(frozen=True)
 class Span:
-    """Rows [row, row + count) of the batch. `runs` are (first slot, length) of what they may all see.
-
-    For `count` 1 the runs include the row's own token; for more they end before the rows' own.
-    """
+    """Rows [row, row + count) of the batch. `runs` are (first slot, length) of their past and, last, themselves."""
 
     row: int
     count: int
     runs: tuple[tuple[int, int], ...]
 
+    @property
+    def num_keys(self) -> int:
+        """Tokens in the runs; the rows' own are the last `count` of them."""
+        return sum(length for _, length in self.runs)
+
+    def past(self) -> list[tuple[int, int]]:
+        """The runs without the rows' own tokens."""
+        left, cut = self.num_keys - self.count, []
+        for start, length in self.runs:
+            if left > 0:
+                cut.append((start, min(length, left)))
+            left -= length
+        return cut
+
+
+@dataclass(frozen=True)
+class Gathered:
+    """Decoding rows whose keys are copied side by side. Shapes: rows (B,), slots (B * S,), mask (B, 1, 1, S)."""
+
+    rows: Tensor
+    slots: Tensor
+    mask: Tensor
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How the spans of one step are attended on a CPU: some `together`, the others one by one."""
+
+    spans: tuple[Span, ...]
+    alone: tuple[Span, ...]
+    together: Gathered | None = None
+
+
+def plan_step(spans: Sequence[Span], bytes_per_slot: int, dtype: torch.dtype) -> Plan:
+    """The faster way for these spans. `bytes_per_slot`: a token's keys and values in one layer."""
+    few = [span for span in spans if span.count <= MAX_ROWS_TOGETHER]
+    num_calls = sum(map(_num_calls, few))
+    num_rows = sum(span.count for span in few)
+    longest = max((span.num_keys for span in few), default=0)
+    if num_calls < 2 or num_rows * longest * bytes_per_slot > num_calls * BYTES_PER_CALL:
+        return Plan(tuple(spans), tuple(spans))
+    slots = torch.zeros(num_rows, longest, dtype=torch.long)
+    num_seen: list[int] = []
+    first = 0
+    for span in few:
+        own = torch.cat([torch.arange(start, start + length) for start, length in span.runs])
+        slots[first : first + span.count, : len(own)] = own
+        num_seen += range(span.num_keys - span.count + 1, span.num_keys + 1)  # the last of these is the row itself
+        first += span.count
+    is_hidden = torch.arange(longest) >= torch.tensor(num_seen)[:, None]
+    mask = torch.zeros(num_rows, longest, dtype=dtype).masked_fill_(is_hidden, -math.inf)[:, None, None]
+    rows = torch.tensor([row for span in few for row in range(span.row, span.row + span.count)])
+    alone = tuple(span for span in spans if span.count > MAX_ROWS_TOGETHER)
+    return Plan(tuple(spans), alone, Gathered(rows, slots.flatten(), mask))
+
+
+def _num_calls(span: Span) -> int:
+    """What attending this span alone costs, in calls of the kernel."""
+    own = CALLS_PER_CHUNK if span.count > 1 else 0
+    return len(span.runs) + own + (CALLS_PER_MERGE if len(span.runs) > 1 or own else 0)
+
 
 def runs_attention(
-    q_RND: Tensor, k_RKD: Tensor, v_RKD: Tensor, keys_KSD: Tensor, values_KSD: Tensor, spans: Sequence[Span]
+    q_RND: Tensor, k_RKD: Tensor, v_RKD: Tensor, keys_KSD: Tensor, values_KSD: Tensor, plan: Plan
 ) -> Tensor:
     """Attention of every span's rows, on the CPU. `k` and `v` are the rows' own. Returns (R, N, D)."""
     num_rows, num_heads, head_dim = q_RND.shape
@@ -49,7 +119,9 @@ def runs_attention(
     keys_1KSD, values_1KSD = keys_KSD[None], values_KSD[None]
     # Decoding rows that see one run, the common case, need nothing else: each is one call between views.
     q_RKGD, out_RKGD = (x.view(num_rows, num_key_heads, -1, head_dim) for x in (q_RND.contiguous(), out_RND))
-    for span in spans:
+    if plan.together is not None:
+        out_RKGD[plan.together.rows] = _together(q_RKGD, keys_KSD, values_KSD, plan.together)
+    for span in plan.alone:
         if span.count == 1 and len(span.runs) == 1:
             ((start, length),) = span.runs
             k, v = keys_1KSD.narrow(2, start, length), values_1KSD.narrow(2, start, length)
@@ -60,7 +132,7 @@ def runs_attention(
         q_KGTD = q_RND[rows].view(span.count, num_key_heads, -1, head_dim).permute(1, 2, 0, 3)
         q_1KQD = q_KGTD.reshape(1, num_key_heads, -1, head_dim)
         parts = []
-        for start, length in span.runs:
+        for start, length in span.past() if span.count > 1 else span.runs:
             run = slice(start, start + length)
             parts.append(_flash(q_1KQD, keys_KSD[None, :, run], values_KSD[None, :, run], is_causal=False))
         if span.count > 1:
@@ -70,9 +142,19 @@ def runs_attention(
     return out_RND
 
 
-def _flash(q: Tensor, k: Tensor, v: Tensor, *, is_causal: bool) -> tuple[Tensor, Tensor]:
+def _together(q_RKGD: Tensor, keys_KSD: Tensor, values_KSD: Tensor, gathered: Gathered) -> Tensor:
+    """Attention of all rows of `gathered` in one call. Returns (B, K, G, D)."""
+    num_rows, head_dim = len(gathered.rows), keys_KSD.shape[-1]
+    k_BKSD, v_BKSD = (
+        stored.index_select(1, gathered.slots).view(len(stored), num_rows, -1, head_dim).transpose(0, 1)
+        for stored in (keys_KSD, values_KSD)
+    )
+    return _flash(q_RKGD[gathered.rows], k_BKSD, v_BKSD, is_causal=False, mask=gathered.mask)[0]
+
+
+def _flash(q: Tensor, k: Tensor, v: Tensor, *, is_causal: bool, mask: Tensor | None = None) -> tuple[Tensor, Tensor]:
     """Output and log-sum-exp of the scores."""
-    out, log_sum = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu(q, k, v, 0.0, is_causal)
+    out, log_sum = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu(q, k, v, 0.0, is_causal, attn_mask=mask)
     return out, log_sum
 
 
@@ -97,30 +179,20 @@ def _merge(parts: Sequence[tuple[Tensor, Tensor]]) -> Tensor:
 
 
 def gathered_attention(
-    q_RND: Tensor, k_RKD: Tensor, v_RKD: Tensor, keys_KSD: Tensor, values_KSD: Tensor, spans: Sequence[Span]
+    q_RND: Tensor, k_RKD: Tensor, v_RKD: Tensor, keys_KSD: Tensor, values_KSD: Tensor, plan: Plan
 ) -> Tensor:
     """The same on any device; one copy of each sequence's past."""
     out_RND = torch.empty_like(q_RND)
-    for span in spans:
+    for span in plan.spans:
         rows = slice(span.row, span.row + span.count)
-        k = (
-            torch.cat([keys_KSD[:, start : start + length] for start, length in span.runs], dim=1)
-            if span.runs
-            else None
-        )
-        v = (
-            torch.cat([values_KSD[:, start : start + length] for start, length in span.runs], dim=1)
-            if span.runs
-            else None
+        k, v = (
+            torch.cat([stored[:, start : start + length] for start, length in span.runs], dim=1)
+            for stored in (keys_KSD, values_KSD)
         )
         mask = None
         if span.count > 1:
-            own_k, own_v = k_RKD[rows].transpose(0, 1), v_RKD[rows].transpose(0, 1)
-            k = own_k if k is None else torch.cat((k, own_k), dim=1)
-            v = own_v if v is None else torch.cat((v, own_v), dim=1)
-            num_past = k.shape[1] - span.count
-            mask = torch.ones(span.count, k.shape[1], dtype=torch.bool, device=q_RND.device).tril(num_past)
-        assert k is not None and v is not None
+            num_past = span.num_keys - span.count
+            mask = torch.ones(span.count, span.num_keys, dtype=torch.bool, device=q_RND.device).tril(num_past)
         q = q_RND[rows].transpose(0, 1)
         out = F.scaled_dot_product_attention(q[None], k[None], v[None], attn_mask=mask, enable_gqa=True)
         out_RND[rows] = out[0].transpose(0, 1)

@@ -17,6 +17,7 @@ Shape letters: B batch, T tokens, P patches, D head_dim, F = D / 2 frequencies.
 
 from __future__ import annotations
 
+import functools
 import math
 
 import torch
@@ -25,6 +26,7 @@ from torch import Tensor
 from regard.model.config import VISION_ROPE_THETA, RopeConfig
 
 
+@functools.cache
 def text_inv_freq(rope: RopeConfig, head_dim: int) -> tuple[Tensor, float]:
     """Frequencies of the decoder, and the factor that scales cos and sin.
 
@@ -61,6 +63,7 @@ def _yarn_attention_factor(rope: RopeConfig) -> float:
     return mscale(1.0)
 
 
+@functools.cache
 def mrope_axes(mrope_section: tuple[int, int, int]) -> Tensor:
     """Which axis (0 time, 1 height, 2 width) each frequency follows.
 
