@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
+import sys
+import time
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -90,6 +93,44 @@ def test_a_child_that_takes_too_long_is_ended(tmp_path):
     worker.close()
     with pytest.raises(Failed, match="ended by SIGKILL"):
         worker.ask({"do": "measure"}, 1)
+
+
+PARENT = """
+import subprocess, sys, time
+child = subprocess.Popen([sys.executable, "-c", sys.argv[1]], stdout=subprocess.PIPE, text=True)
+print(child.stdout.readline(), flush=True)
+time.sleep(60)
+"""
+BUSY_CHILD = """
+import os, threading, time
+from regard.bench import child
+child.PARENT_CHECK_S = 0.05
+threading.Thread(target=child.end_with, args=(os.getppid(),), daemon=True).start()
+print(os.getpid(), flush=True)
+time.sleep(60)
+"""
+
+
+def test_a_child_ends_with_its_parent_even_in_the_middle_of_a_command():
+    """A killed benchmark once left a peer computing, which slowed down the next run."""
+    command = [sys.executable, "-c", PARENT, BUSY_CHILD]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as parent:
+        assert parent.stdout is not None
+        child_pid = int(parent.stdout.readline())
+        os.kill(child_pid, 0)  # it is there
+        parent.kill()
+    deadline = time.monotonic() + 10
+    while is_running(child_pid):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def is_running(pid: int) -> bool:
+    """Whether the process computes; one that has ended and that nobody waits for does not."""
+    try:
+        return "State:\tZ" not in Path(f"/proc/{pid}/status").read_text()
+    except FileNotFoundError:
+        return False
 
 
 @pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="only Linux forgets a peak")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from regard.bench.cases import choose_cases, max_context_tokens, waves
+from regard.bench.report import machine_lines
 from regard.bench.run import memory_need
 from regard.bench.worker import Failed
 from tests.bench.fakes import FakePictures, Stage, plan_of
@@ -92,6 +93,23 @@ def test_a_system_that_is_not_installed_is_listed_and_never_started():
     assert "vllm" not in stage.order("start")
     assert {row.system for row in result.rows} == {"regard"}
     assert {system.name: system.status for system in result.systems}["vllm"] == "not installed: vllm"
+
+
+def test_an_interrupted_run_reports_what_it_has_and_says_that_it_is_not_all():
+    def seconds(name: str, count: int) -> float:
+        if name == "transformers" and count == 1:
+            raise KeyboardInterrupt
+        return 1.0
+
+    stage = Stage(seconds)
+    result = stage.run(plan_of("regard,transformers", "decode,image-ttft", repeats=2))
+    assert [(row.case, row.system, len(row.values)) for row in result.rows] == [
+        ("decode", "regard", 2),
+        ("decode", "transformers", 1),
+    ]
+    assert any("INTERRUPTED" in line for line in machine_lines(result))
+    assert not any("INTERRUPTED" in line for line in machine_lines(Stage().run(plan_of("regard", "decode"))))
+    assert sorted(stage.order("close")) == ["regard", "transformers"]
 
 
 def test_fresh_cases_start_and_close_a_process_each_time():

@@ -8,8 +8,9 @@
     <- {"do": "measure"}                                            for the system "machine", which loads nothing
     -> {"rates": {...}}
 
-A command that fails gives {"error": sentence} and the process goes on; the end of the input ends it. What libraries
-write to the standard output goes to the standard error instead, so that answers stay alone on their lines.
+A command that fails gives {"error": sentence} and the process goes on; the end of the input ends it, and so does the
+end of the parent, even in the middle of a command. What libraries write to the standard output goes to the standard
+error instead, so that answers stay alone on their lines.
 """
 
 from __future__ import annotations
@@ -17,6 +18,8 @@ from __future__ import annotations
 import json
 import os
 import sys
+import threading
+import time
 from collections.abc import Callable, Iterator
 from typing import Any, TextIO
 
@@ -26,6 +29,7 @@ from regard.bench.systems import SYSTEMS, Adapter
 
 MACHINE = "machine"
 MAX_ERROR_CHARS = 300
+PARENT_CHECK_S = 2.0
 
 
 def load(adapter: Adapter, variant: str, options: LoadOptions) -> System:
@@ -84,6 +88,7 @@ def _obey(system: System | None, command: dict[str, Any]) -> dict[str, Any]:
 def main(arguments: list[str]) -> None:
     """Serve the system that the arguments name."""
     out = _own_stdout()
+    threading.Thread(target=end_with, args=(os.getppid(),), daemon=True).start()
     name, options = arguments[0], LoadOptions(**json.loads(arguments[1]))
 
     def make() -> System | None:
@@ -98,6 +103,13 @@ def main(arguments: list[str]) -> None:
 
     serve(make, iter(sys.stdin), say)
     os._exit(0)  # taking apart gigabytes in good order takes seconds, in which others are measured
+
+
+def end_with(parent: int) -> None:
+    """End this process when its parent is gone: nobody would read what it measures, and it disturbs what others do."""
+    while os.getppid() == parent:
+        time.sleep(PARENT_CHECK_S)
+    os._exit(1)
 
 
 def _own_stdout() -> TextIO:

@@ -92,6 +92,7 @@ def machine_lines(result: BenchResult) -> list[str]:
         f"measured in this run: memory read {best['read'] / 1e9:.1f} GB/s, products "
         + ", ".join(f"{name} {best[name] / 1e9:.0f} Gop/s" for name in ("float32", "bfloat16", "int8")),
         f"load average {_load(load['before'])} before, {_load(load['after'])} after (1, 5, 15 minutes)",
+        *([] if settings["is_complete"] else ["INTERRUPTED: not every case or repetition was measured"]),
         f"{settings['repeats']} interleaved repetitions, answers of {settings['tokens']} tokens, greedy, never ending "
         f"early; exact systems of ours and transformers compute in {result.dtype}: {result.dtype_reason}",
     ]

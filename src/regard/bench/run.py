@@ -4,6 +4,9 @@ Systems stay loaded and idle while others are measured, as long as memory allows
 closed when the next would not fit. A system that fails in a case gets a row that says why, is not asked again in this
 case, and goes on with the next one; a system that is not installed has no rows and is listed. The machine's own rates
 are measured before the first case and after the last.
+
+An interrupt (Ctrl-C, or SIGTERM where the caller makes it one) ends the run in good order: what was measured until then
+is reported, and `settings` says that it is not all.
 """
 
 from __future__ import annotations
@@ -172,12 +175,16 @@ def run_bench(
     fleet = Fleet(plan, start, warm_up(pictures), room)
     measured: dict[tuple[str, str], list[Sample]] = {}
     failed: dict[tuple[str, str], str] = {}
+    is_complete = True
     try:
         for case in plan.cases:
             _run_case(plan, case, fleet, pictures, known, measured, failed, on_progress)
+    except KeyboardInterrupt:
+        is_complete = False
+        on_progress("interrupted: what was measured until now follows")
     finally:
         fleet.close()
-    after = _machine_rates(start, plan.time_limit_s)
+    after = _machine_rates(start, plan.time_limit_s) if is_complete else before
     best = {name: max(before[name], after[name]) for name in before}
     rows = _rows(plan, fleet, measured, failed, best)
     return BenchResult(
@@ -187,7 +194,12 @@ def run_bench(
         date=datetime.now(UTC).strftime("%Y-%m-%d"),
         dtype=plan.dtype,
         dtype_reason=plan.dtype_reason,
-        settings={"repeats": plan.repeats, "tokens": plan.num_tokens, "time_limit_s": plan.time_limit_s},
+        settings={
+            "repeats": plan.repeats,
+            "tokens": plan.num_tokens,
+            "time_limit_s": plan.time_limit_s,
+            "is_complete": is_complete,
+        },
         machine=describe(plan.num_threads),
         rates={"best": best, "before": before, "after": after},
         load_average={"before": load_before, "after": load_average()},

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import shlex
+import signal
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -54,6 +55,7 @@ def bench(
         command=shlex.join(["regard", *sys.argv[1:]]),
     )
     console = stderr_console()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # `timeout` and the like: report what is there
     result = run_plan(plan, lambda text: console.print(text, style="dim", markup=False, soft_wrap=True))
     if not as_json:
         print_table(result)
