@@ -141,6 +141,25 @@ def resident_memory_bytes() -> int:
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
 
+def unread_bytes(suffix: str) -> int:
+    """Bytes of mapped files of this kind that are not in memory yet, but will be once they are read (Linux; else 0).
+
+    A checkpoint is mapped when it is loaded and read when it is first computed with.
+    """
+    try:
+        lines = Path("/proc/self/smaps").read_text().splitlines()
+    except OSError:
+        return 0
+    unread, is_wanted = 0, False
+    for line in lines:
+        first, _, rest = line.partition(" ")
+        if not first.endswith(":"):  # the head of a mapping: addresses, and at the end the file
+            is_wanted = rest.endswith(suffix)
+        elif is_wanted and first in ("Size:", "Rss:"):
+            unread += (1 if first == "Size:" else -1) * int(rest.split()[0]) * 1024
+    return unread
+
+
 def total_memory_bytes() -> int | None:
     """Return the machine's memory, None where unknown."""
     if "SC_PHYS_PAGES" not in os.sysconf_names:

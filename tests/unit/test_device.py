@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+import mmap
 import os
+from pathlib import Path
 
 import pytest
 
 from regard import device
-from regard.device import BYTES_PER_GIB, allowed_cpus, available_memory_bytes, choose_dtype, measure_matmul
+from regard.device import (
+    BYTES_PER_GIB,
+    allowed_cpus,
+    available_memory_bytes,
+    choose_dtype,
+    measure_matmul,
+    unread_bytes,
+)
 
 LARGE = 2_000_000_000
 
@@ -65,3 +74,17 @@ def test_threads_are_counted_by_the_affinity_mask() -> None:
 def test_free_memory_is_known_and_plausible() -> None:
     free = available_memory_bytes()
     assert free is not None and 0 < free < 2**50
+
+
+@pytest.mark.skipif(not Path("/proc/self/smaps").exists(), reason="only Linux says what of a mapping was read")
+def test_mapped_weights_count_until_they_are_read(tmp_path: Path) -> None:
+    """A limit of memory once counted what was resident; mapped weights are not until they are used."""
+    file, num_bytes = tmp_path / "model.safetensors", 32 * 1024**2
+    file.write_bytes(bytes(num_bytes))
+    before = unread_bytes(".safetensors")
+    with file.open("rb") as opened, mmap.mmap(opened.fileno(), 0, prot=mmap.PROT_READ) as mapped:
+        assert unread_bytes(".safetensors") - before == num_bytes
+        assert unread_bytes(".nothing") == 0
+        sum(mapped[::4096])
+        assert unread_bytes(".safetensors") - before < num_bytes // 100
+    assert unread_bytes(".safetensors") == before

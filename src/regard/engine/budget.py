@@ -1,7 +1,7 @@
 """How the engine's memory is divided, and what can never fit.
 
     limit     `max_memory`, or `memory_utilization` of what is there (a GPU: of its memory; a CPU: of what is free)
-    in use    what the process holds already: the weights
+    in use    what the process holds already, and what it has mapped and not read yet: the weights
     the rest  half to the paged cache, three tenths to the vision tower while it encodes, a tenth to the vision cache,
               a tenth to everything else
 
@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 import torch
 
-from regard.device import available_memory_bytes, resident_memory_bytes
+from regard.device import available_memory_bytes, resident_memory_bytes, unread_bytes
 from regard.engine.paged_cache import bytes_per_block
 from regard.engine.vision_encoder import peak_bytes
 from regard.errors import CapacityError, ConfigError
@@ -105,7 +105,8 @@ def _rest_bytes(device: torch.device, max_memory: int | None, memory_utilization
         free, total = torch.cuda.mem_get_info(device)
         limit = int(total * memory_utilization) if max_memory is None else min(max_memory, total)
         return limit - (total - free)
+    unread = unread_bytes(".safetensors")
     if max_memory is not None:
-        return max_memory - resident_memory_bytes()
+        return max_memory - resident_memory_bytes() - unread
     free_bytes = available_memory_bytes()
-    return UNKNOWN_MEMORY_BYTES if free_bytes is None else int(free_bytes * memory_utilization)
+    return UNKNOWN_MEMORY_BYTES if free_bytes is None else int((free_bytes - unread) * memory_utilization)
