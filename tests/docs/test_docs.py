@@ -80,11 +80,12 @@ def test_the_commands_of_the_readme_run(
 
 
 def test_the_python_of_the_readme_runs(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    block = re.search(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), flags=re.DOTALL)
-    assert block is not None
+    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), flags=re.DOTALL)
+    assert blocks
     monkeypatch.chdir(ROOT)
     names: dict[str, object] = {}
-    exec(block[1], names)
+    for block in blocks:
+        exec(block, names)
     reply = names["reply"]
     assert isinstance(reply, Reply) and reply.media[0].width == 352
     assert capsys.readouterr().out
