@@ -34,7 +34,14 @@ ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "src" / "regard"
 FILES = (ROOT / "README.md", ROOT / "docs" / "cli.md", NANO_FOLDER / "README.md")
 NANO_RESULT = ROOT / "benchmarks" / "nano.json"
-FOLDED = ("bench", "cli", "compat", "train", "evals", "parity")  # folders whose files the README does not list one by one
+FOLDED = (
+    "bench",
+    "cli",
+    "compat",
+    "train",
+    "evals",
+    "parity",
+)  # folders whose files the README does not list one by one
 MAX_PHRASE = 94
 CONTEXTS = (4096, 32768, 262144)
 PLAIN = {"COLUMNS": "100", "TERM": "dumb", "NO_COLOR": "1"}
