@@ -129,7 +129,8 @@ def test_another_end_token_ends_the_answer_and_pads_are_as_asked(model: Any, pro
 
 
 def test_sampled_answers_follow_torchs_seed(model: Any, inputs: Any) -> None:
-    options = {"do_sample": True, "temperature": 1.5, "top_p": 0.95, "num_return_sequences": 3, "max_new_tokens": 12}
+    # Hot: the better the bundled checkpoint gets, the more often all samples agree otherwise.
+    options = {"do_sample": True, "temperature": 5.0, "top_p": 0.95, "num_return_sequences": 3, "max_new_tokens": 12}
     set_seed(1)
     first = new_ids(model, inputs, **options)
     other = new_ids(model, inputs, **options)
