@@ -21,7 +21,7 @@ from tests.tiny import tiny_folder
 
 @pytest.fixture(autouse=True)
 def exact(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(integer, "Measurements", lambda: only("widened"))
+    monkeypatch.setattr(integer, "Measurements", lambda **_: only("widened"))
 
 
 @pytest.fixture

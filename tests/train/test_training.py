@@ -21,7 +21,7 @@ from regard.train import nano
 from regard.train.batches import Steps, TaskShare
 from regard.train.dense import CHARS, SLOTS, DenseHeads, targets
 from regard.train.encode import IGNORED, Encoder
-from regard.train.loop import TrainConfig, Trainer
+from regard.train.loop import TrainConfig, Trainer, wave_positions
 from regard.train.nano_folder import write_side_files
 from regard.train.run import export, joined
 from regard.train.world import lines, scenes, talk
@@ -264,3 +264,34 @@ def test_cells_that_hold_nothing_do_not_teach_what_colour_a_shape_has() -> None:
 
     assert torch.allclose(gradient(0), gradient(500), atol=1e-6)
     assert gradient(0).abs().max() > 0.1
+
+
+def test_digits_of_boxes_are_learned_only_where_something_lies() -> None:
+    torch.manual_seed(0)
+    heads = DenseHeads(8, 3)
+    batch = {
+        "chars": torch.zeros(2, SLOTS, dtype=torch.long),
+        "kind": torch.tensor([0, 2]),
+        "name": torch.zeros(2, dtype=torch.long),
+        "box": torch.tensor([[0.0, 0.0, 0.0, 0.0], [0.123, 0.456, 0.5, 1.0]]),
+    }
+    embeds_VD = torch.randn(2, 8, requires_grad=True)
+    optimizer = torch.optim.Adam(heads.parameters(), lr=0.1)
+    for _ in range(60):
+        loss, report = heads(embeds_VD.detach(), batch)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    assert report["hundreds"] == report["tens"] == 1.0
+    # The empty cell's box is any: other values there change nothing.
+    elsewhere = {**batch, "box": batch["box"].clone().index_fill_(0, torch.tensor([0]), 0.9)}
+    assert heads(embeds_VD, elsewhere)[0] == heads(embeds_VD, batch)[0]
+
+
+def test_positions_start_so_that_places_can_be_read_off_them() -> None:
+    table_ND = wave_positions(48 * 48, 192)
+    x_N1 = torch.linspace(0, 1, 48).repeat(48)[:, None]
+    tens_N1 = torch.sin(2 * torch.pi * 10 * x_N1)
+    wanted = torch.cat([x_N1, tens_N1], dim=1)
+    found = table_ND @ torch.linalg.lstsq(table_ND, wanted, driver="gelsd").solution
+    assert (found - wanted).abs().max() < 0.01

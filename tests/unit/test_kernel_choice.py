@@ -165,3 +165,25 @@ def test_the_file_lies_in_the_users_cache_folder(monkeypatch: pytest.MonkeyPatch
     assert choice.cache_file() == tmp_path / "regard" / "kernels.json"
     monkeypatch.delenv("XDG_CACHE_HOME")
     assert choice.cache_file().name == "kernels.json"
+
+
+def test_a_large_models_weights_are_measured_out_of_the_caches(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A kernel that computes fast on what a cache holds may read memory slowly."""
+    monkeypatch.setattr(choice, "EVICTING_BYTES", 1024)
+    monkeypatch.setattr(choice, "_cold_s", lambda kernel, *_: {"preferred": 1e-6, "other": 2e-6}[kernel.name])
+    monkeypatch.setattr(choice, "_shortest_s", lambda kernel, *_: {"preferred": 2e-6, "other": 1e-6}[kernel.name])
+    weight = quantise_int8(torch.randn(32, 64))
+    small = Measurements(file).times(KERNELS, weight, torch.float32, "int8")
+    large = Measurements(file, largest=torch.zeros(1024)).times(KERNELS, weight, torch.float32, "int8, large")
+    assert small is not None and large is not None
+    assert small[1] == {"preferred": 2.0, "other": 1.0}
+    assert large[1] == {"preferred": 1.0, "other": 2.0}
+    assert large[4] == small[4]
+
+
+def test_cold_times_are_measured_by_running_the_kernel(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(choice, "EVICTING_BYTES", 1024)
+    times = Measurements(file, largest=torch.zeros(64, 64)).times(
+        INT8_KERNELS, quantise_int8(torch.randn(256, 64)), torch.float32, "int8"
+    )
+    assert times is not None and all(0 < us < 1e6 for us in times[1].values())

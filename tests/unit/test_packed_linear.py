@@ -89,7 +89,7 @@ def test_each_expert_computes_with_its_own_weights(method: str) -> None:
 
 @pytest.fixture(autouse=True)
 def nothing_is_measured(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(integer, "Measurements", lambda: fixed_times())
+    monkeypatch.setattr(integer, "Measurements", lambda **_: fixed_times())
 
 
 @torch.no_grad()
@@ -112,7 +112,7 @@ def test_layers_to_be_skipped_stay_plain(tmp_path: Path) -> None:
 def test_a_bfloat16_model_is_packed_and_gives_the_same_up_to_rounding(
     tmp_path: Path, kernel: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(integer, "Measurements", lambda: only(kernel))
+    monkeypatch.setattr(integer, "Measurements", lambda **_: only(kernel))
     folder = tiny_folder(tmp_path / "model", tied=False)
     model, expected = load_model(folder, dtype="bfloat16"), logits(load_model(folder, dtype="bfloat16"))
     pack_model(model)

@@ -39,7 +39,7 @@ integers = pytest.mark.parametrize("method", ["int8", "int4"])
 @pytest.fixture(autouse=True)
 def exact(monkeypatch: pytest.MonkeyPatch) -> None:
     """Only the products that are exact with respect to the stored weights; nothing is measured."""
-    monkeypatch.setattr(integer, "Measurements", lambda: only("widened"))
+    monkeypatch.setattr(integer, "Measurements", lambda **_: only("widened"))
 
 
 @torch.no_grad()

@@ -10,8 +10,10 @@ machine (an int8 product that saturates, say) or that its own `obstacle` rules o
 the order of preference: for one row the first is taken that the fastest does not beat by `MIN_GAIN`, and that one also
 for more rows, except where another is so much faster. Every further kernel may hold a copy of the weight.
 
-A weight is measured by its first rows, so that one measurement is short; it may then sit in a cache that it would not
-fit into as a whole. All kernels of a format read the same bytes, so this leaves their order as it is.
+A weight is measured by its first rows, so that one measurement is short. In a large model each weight is read from
+memory, and which kernel reads fastest is not which computes fastest on what a cache holds: for one row of x
+the caches are emptied before every call, by reading the model's largest tensor. A small model stays in the
+caches and is measured as it is.
 
 The file is kernels.json in the user's cache folder. Its first key is the machine: CPU, instruction sets, torch's
 version, thread count. A file that cannot be read or written costs another measurement and is never an error. Measuring
@@ -43,14 +45,17 @@ MIN_GAIN = 1.25
 # Bounds of one measurement: values of the weight, and multiplications of the product.
 MAX_VALUES, MAX_PRODUCTS = 4_000_000, 250_000_000
 MIN_OUTPUTS = 128
+# A tensor that is larger than what a CPU's caches keep for one program.
+EVICTING_BYTES = 2**28
+COLD_REPEATS, CACHE_LINE = 2, 64
 # A busy machine takes the CPU away for longer than a call lasts: the shortest of at least three calls counts.
 MIN_REPEATS, MAX_REPEATS, MAX_REPEAT_S = 3, 7, 0.01
 HOPELESS = 4.0
 # Relative error of a product whose activations need no rounding: bfloat16 costs 0.003, saturation more.
 MAX_ERROR = 0.01
 # Of one process; what is not measured by then is measured by the next one.
-MAX_MEASURING_S = 3.0
-_VERSION = 1  # of the kernels: times measured with others are not used
+MAX_MEASURING_S = 4.0
+_VERSION = 2  # of the kernels: times measured with others are not used
 _FLAGS = ("avx2", "avx512f", "avx512_vnni", "avx_vnni", "avx512_bf16", "avx512_fp16", "amx_bf16", "amx_int8", "i8mm")
 
 
@@ -121,8 +126,12 @@ class LinearProduct(Generic[W]):
 class Measurements:
     """Microseconds of every kernel measured on this machine, by weight and number of rows."""
 
-    def __init__(self, file: Path | None = None, budget_s: float = MAX_MEASURING_S) -> None:
+    def __init__(
+        self, file: Path | None = None, budget_s: float = MAX_MEASURING_S, largest: Tensor | None = None
+    ) -> None:
+        """`largest`: the largest tensor of the model, contiguous."""
         self._file = file or cache_file()
+        self._largest = largest if largest is not None and largest.nbytes >= EVICTING_BYTES else None
         self._machine = machine_name()
         self._products = _read(self._file).get(self._machine, {})
         self._budget_s = budget_s
@@ -143,7 +152,7 @@ class Measurements:
         if self._budget_s <= 0:
             return None
         start_s = time.perf_counter()
-        measured = _measure(usable, weight, dtype, deadline_s=start_s + self._budget_s)
+        measured = _measure(usable, weight, dtype, self._largest, deadline_s=start_s + self._budget_s)
         self._budget_s -= time.perf_counter() - start_s
         if measured is not None:
             self._products[key] = {str(rows): times for rows, times in measured.items()}
@@ -207,7 +216,7 @@ def _reason(times: Mapping[str, float], kernels: Sequence[LinearKernel[W]], weig
 
 
 def _measure(
-    kernels: Sequence[LinearKernel[W]], weight: W, dtype: torch.dtype, *, deadline_s: float
+    kernels: Sequence[LinearKernel[W]], weight: W, dtype: torch.dtype, largest: Tensor | None, *, deadline_s: float
 ) -> dict[int, dict[str, float]] | None:
     """As `Measurements.times`; None if the deadline, a reading of the clock, passes before all is measured."""
     generator = torch.Generator().manual_seed(0)
@@ -223,7 +232,13 @@ def _measure(
                 packed[part.shape[0]] = kernel.pack(part)
             x_MK = torch.randn(rows, weight.shape[1], generator=generator).to(dtype)
             best_s = min(found[rows].values(), default=math.inf) / 1e6
-            found[rows][kernel.name] = round(1e6 * _shortest_s(kernel, x_MK, packed[part.shape[0]], best_s), 1)
+            if rows == 1 and largest is not None:
+                shortest_s = _cold_s(
+                    kernel, x_MK, packed[part.shape[0]], kernel.pack(weight.first_rows(MIN_OUTPUTS)), largest
+                )
+            else:
+                shortest_s = _shortest_s(kernel, x_MK, packed[part.shape[0]], best_s)
+            found[rows][kernel.name] = round(1e6 * shortest_s, 1)
     return found
 
 
@@ -231,6 +246,19 @@ def _part(weight: W, rows: int) -> W:
     """As many of the first outputs as one measurement with so many rows of x may take."""
     limit = min(MAX_VALUES, MAX_PRODUCTS // rows) // weight.shape[1]
     return weight.first_rows(min(weight.shape[0], max(MIN_OUTPUTS, limit // MIN_OUTPUTS * MIN_OUTPUTS)))
+
+
+def _cold_s(kernel: LinearKernel[W], x_MK: Tensor, packed: Any, packed_small: Any, largest: Tensor) -> float:
+    """The shortest of a few calls whose weight, and nothing else that they need, is out of the caches."""
+    shortest_s = math.inf
+    kernel.multiply(x_MK, packed, None)
+    for _ in range(COLD_REPEATS):
+        largest.view(-1)[:: CACHE_LINE // largest.itemsize].sum()
+        kernel.multiply(x_MK, packed_small, None)
+        start_s = time.perf_counter()
+        kernel.multiply(x_MK, packed, None)
+        shortest_s = min(shortest_s, time.perf_counter() - start_s)
+    return shortest_s
 
 
 def _shortest_s(kernel: LinearKernel[W], x_MK: Tensor, packed: Any, best_s: float) -> float:

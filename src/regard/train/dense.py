@@ -7,6 +7,7 @@ For every cell the heads predict, from the token the tower hands to the decoder:
     kind    the class of the smallest item that covers the cell's centre or lies inside the cell (0 = none)
     name    a hash class of the item's text attribute (a colour name for shapes; 0 = none)
     box     that item's box as x1, y1, x2, y2 in 0-1 of the picture
+    digits  the first two of the three digits of these in 0-1000, which is how answers write them
 
 The heads are thrown away after training. Shape letters: V cells, D width of a visual token.
 """
@@ -26,6 +27,8 @@ from regard.train.world.shapes import COLOURS
 
 CELL_PX = 32
 SLOTS = 12
+HUNDREDS, TENS = 11, 10  # classes: 1000 has ten hundreds
+BOX_WEIGHT = 5.0  # of the mean error in 0-1, which is small where the classes' losses are about 1
 _ACCENTS_AND_SIGNS = (
     "\u00e9\u00e8\u00ea\u00eb\u00e1\u00e0\u00e2\u00e4\u00e3\u00e5\u00ed\u00ec\u00ee\u00ef\u00f3\u00f2"
     "\u00f4\u00f6\u00f5\u00f8\u00fa\u00f9\u00fb\u00fc\u00e7\u00f1\u00df\u0142\u00c9\u00d6\u00dc\u00c4"
@@ -88,6 +91,7 @@ class DenseHeads(nn.Module):
         self.kind = nn.Linear(width, num_kinds + 1)
         self.name = nn.Linear(width, len(COLOURS) + 1)
         self.box = nn.Linear(width, 4)
+        self.digits = nn.Linear(width, 4 * (HUNDREDS + TENS))
 
     def forward(self, embeds_VD: Tensor, batch: dict[str, Tensor]) -> tuple[Tensor, dict[str, float]]:
         """Loss and the share of right characters and kinds. `batch` holds the stacked DenseTargets."""
@@ -113,11 +117,31 @@ class DenseHeads(nn.Module):
         name_loss = (F.cross_entropy(name_logits, batch["name"], reduction="none") * has_name).sum() / num_names
         box_error = (self.box(x).float() - batch["box"]).abs().sum(-1)
         box_loss = (box_error * has_item).sum() / num_items
+        digit_loss, hundreds, tens = _digits(self.digits(x[has_item]).float(), batch["box"][has_item])
         right = (logits.argmax(-1) == wanted) & is_char
         report = {
             "chars": float(right.sum() / num_chars),
             "kind": float(((kind_logits.argmax(-1) == batch["kind"]) & has_item).sum() / num_items),
             "name": float(((name_logits.argmax(-1) == batch["name"]) & has_name).sum() / num_names),
             "box": float(box_loss.detach() / 4),
+            "hundreds": hundreds,
+            "tens": tens,
         }
-        return char_loss + 0.5 * (kind_loss + name_loss + box_loss), report
+        return char_loss + 0.5 * (kind_loss + name_loss + BOX_WEIGHT * box_loss + digit_loss), report
+
+
+def _digits(logits_NC: Tensor, box_N4: Tensor) -> tuple[Tensor, float, float]:
+    """Loss of the boxes' digits, and the shares of right hundreds and tens (0 where no cell holds an item)."""
+    hundreds_N4H, tens_N4T = logits_NC.view(-1, 4, HUNDREDS + TENS).split((HUNDREDS, TENS), dim=-1)
+    value_N4 = (1000 * box_N4).round().long()
+    wanted = (value_N4 // 100, value_N4 // 10 % 10)
+    num = max(1, value_N4.numel())
+    losses = [
+        F.cross_entropy(logits.flatten(0, 1), digit.flatten(), reduction="sum") / num
+        for logits, digit in zip((hundreds_N4H, tens_N4T), wanted, strict=True)
+    ]
+    right = [
+        float((logits.argmax(-1) == digit).sum() / num)
+        for logits, digit in zip((hundreds_N4H, tens_N4T), wanted, strict=True)
+    ]
+    return losses[0] + losses[1], right[0], right[1]

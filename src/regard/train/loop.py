@@ -37,6 +37,7 @@ from regard.train.nano import Stage
 
 DENSE_WEIGHT_BESIDE_ANSWERS = 0.5
 ANSWER_ROWS = 64
+POSITION_STD = 0.1
 
 
 @dataclass(frozen=True)
@@ -295,9 +296,11 @@ def set_learning_rate(optimizers: Sequence[torch.optim.Optimizer], stage: Stage,
 
 
 def initialise(model: Qwen3VL) -> None:
-    """Small normal weights; what writes into the residual stream starts smaller still."""
+    """Small normal weights; what writes into the residual stream starts smaller still; positions start as waves."""
     for name, parameter in model.named_parameters():
-        if name.endswith("bias"):
+        if name.endswith("pos_embed.weight"):
+            parameter.data.copy_(wave_positions(*parameter.shape))
+        elif name.endswith("bias"):
             nn.init.zeros_(parameter)
         elif "norm" in name:
             nn.init.ones_(parameter)
@@ -307,6 +310,24 @@ def initialise(model: Qwen3VL) -> None:
                 ("o_proj.weight", "down_proj.weight", "attn.proj.weight", "blocks.linear_fc2.weight")
             )
             nn.init.normal_(parameter, std=0.02 / math.sqrt(2 * depth) if is_output else 0.02)
+
+
+def wave_positions(num_positions: int, width: int) -> Tensor:
+    """A start for the tower's table of learned positions: place along both axes, linear and as waves. Shape: (N, D).
+
+    From noise, places are learned last: after 3,000 steps a linear probe of the table missed x by 14 % of the picture.
+    The shortest wave is a tenth of the picture long, which is the period of an answer's tens.
+    """
+    side = math.isqrt(num_positions)
+    place = torch.linspace(0, 1, side)
+    waves = [torch.ones(side), 2 * place - 1]
+    for cycles in (0.5, 1, 2, 3, 5, 7, 10):
+        waves += [torch.sin(2 * math.pi * cycles * place), torch.cos(2 * math.pi * cycles * place)]
+    axis = torch.stack(waves, dim=1)
+    rows, columns = axis.repeat_interleave(side, dim=0), axis.repeat(side, 1)
+    generator = torch.Generator().manual_seed(0)
+    mixed = torch.cat([rows, columns], dim=1) @ torch.randn(2 * axis.shape[1], width, generator=generator)
+    return mixed * (POSITION_STD / mixed.std())
 
 
 def append_json(path: Path, record: dict[str, Any]) -> None:

@@ -118,11 +118,11 @@ def stages(screen_bank: ScreenBank) -> tuple[Stage, ...]:
         ),
     )
     shares = (
-        replace(seen("pages", 32, page), name="pages seen"),
-        TaskShare("pages", 16, page, has_one_size=True),
+        replace(seen("pages", 24, page), name="pages seen"),
+        TaskShare("pages", 8, page, has_one_size=True),
         TaskShare("lines", 16, partial(lines.make, held_out=False), has_one_size=True),
-        TaskShare("screens", 8, partial(screen, num_turns=6)),
-        TaskShare("scenes", 8, partial(scene, num_turns=6)),
+        TaskShare("screens", 8, partial(screen, num_turns=10), weight=2.0),
+        TaskShare("scenes", 8, partial(scene, num_turns=8), weight=2.0),
         TaskShare("clips", 4, partial(clips.make, held_out=False, num_turns=4)),
         TaskShare("talk", 2, partial(talk.make, held_out=False), weight=0.3),
     )

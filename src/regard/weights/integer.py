@@ -94,7 +94,7 @@ def has_tied_int8_head(model: Qwen3VL, quantization: QuantizationConfig) -> bool
 def prepare_integer_layers(model: Qwen3VL, dtype: torch.dtype) -> None:
     """Choose and pack the products of filled integer layers, if there are any."""
     layers = [module for module in model.modules() if isinstance(module, IntegerLinear | IntegerExperts)]
-    measurements = Measurements() if layers else None
+    measurements = Measurements(largest=model.get_parameter(EMBEDDING).detach()) if layers else None
     for layer in layers:
         assert measurements is not None
         layer.prepare(dtype, measurements)
@@ -119,7 +119,7 @@ def quantise_model(
             f"{method} is computed on CPUs only and the device is {str(model.device)!r}; use device 'cpu'"
         )
     quantization = integer_quantization(model, method, group=group, keep=skip)
-    measurements, dtype = Measurements(), model.dtype
+    measurements, dtype = Measurements(largest=model.get_parameter(EMBEDDING).detach()), model.dtype
     chosen = list(quantised_modules(model, quantization))
     for number, (name, module, is_int8) in enumerate(chosen):
         with torch.device("meta"):
@@ -148,7 +148,7 @@ def pack_model(model: Qwen3VL, max_bytes: int | None = None) -> None:
     layers = [(name, module) for name, module in model.named_modules() if isinstance(module, nn.Linear)]
     if max_bytes is not None and sum(module.weight.nbytes for _, module in layers) > max_bytes:
         return
-    measurements = Measurements()
+    measurements = Measurements(largest=model.get_parameter(EMBEDDING).detach())
     for name, module in layers:
         _replace(model, name, PackedLinear(module, measurements))
 
