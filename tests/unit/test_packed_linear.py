@@ -12,7 +12,7 @@ import regard
 from regard.errors import ConfigError
 from regard.model.config import MoeConfig
 from regard.model.moe import Experts
-from regard.model.packed_linear import Int4Experts, Int4Linear, Int8Experts, Int8Linear, PackedLinear
+from regard.model.packed_linear import Int4Experts, Int4Linear, Int8Experts, Int8Linear, PackedLinear, PackedVisionMLP
 from regard.model.qwen3_vl import Qwen3VL
 from regard.weights import integer
 from regard.weights.checkpoint import load_model
@@ -119,6 +119,26 @@ def test_a_bfloat16_model_is_packed_and_gives_the_same_up_to_rounding(
     assert not any(isinstance(module, nn.Linear) for module in model.modules())
     difference = (logits(model) - expected).norm() / expected.norm()
     assert difference == 0 if kernel == "plain" else difference < 0.05
+
+
+@pytest.mark.parametrize("kernel", ["onednn", "widened"])
+def test_gelu_inside_the_product_is_rounded_once_and_only_where_products_are_in_bfloat16(
+    tmp_path: Path, kernel: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(integer, "Measurements", lambda **_: only(kernel))
+    folder = tiny_folder(tmp_path / "model")
+    model, exact = load_model(folder, dtype="bfloat16"), load_model(folder, dtype="float32")
+    plain = load_model(folder, dtype="bfloat16").model.visual.blocks[0].mlp
+    pack_model(model)
+    packed = model.model.visual.blocks[0].mlp
+    assert isinstance(packed, PackedVisionMLP) == (kernel == "onednn")
+    x_TD = torch.randn(7, exact.config.vision.hidden_size, generator=torch.Generator().manual_seed(0)).bfloat16()
+    wanted = exact.model.visual.blocks[0].mlp(x_TD.float())
+
+    def error(mlp: nn.Module) -> float:
+        return float((mlp(x_TD).float() - wanted).norm() / wanted.norm())
+
+    assert error(packed) <= 1.1 * error(plain) < 0.01
 
 
 def test_a_model_that_is_too_large_to_be_packed_is_left_as_it_is(tmp_path: Path) -> None:

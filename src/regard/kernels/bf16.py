@@ -54,6 +54,12 @@ def multiply_onednn(x_MK: Tensor, packed: Any, bias: Tensor | None) -> Tensor:
     return out_MN
 
 
+def multiply_onednn_gelu(x: Tensor, packed: Any, bias: Tensor | None) -> Tensor:
+    """The tanh form of GELU of the product, which is rounded once, after it. Shapes: (..., K) to (..., N)."""
+    out: Tensor = torch.ops.mkldnn._linear_pointwise(x, packed, bias, "gelu", [], "tanh")
+    return out
+
+
 def pack_plain(weight: Bf16Weight) -> Any:
     """Nothing but a reference."""
     return weight.values_NK

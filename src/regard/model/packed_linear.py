@@ -18,12 +18,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from regard.kernels.bf16 import BF16_KERNELS, Bf16Weight
+from regard.kernels.bf16 import BF16_KERNELS, WIDENED, Bf16Weight, multiply_onednn_gelu, pack_onednn
 from regard.kernels.choice import LinearProduct, Measurements, choose_linear
 from regard.kernels.int4 import INT4_KERNELS, Int4Weight
 from regard.kernels.int8 import INT8_KERNELS, Int8Weight
 from regard.model.config import MoeConfig
 from regard.model.moe import Experts
+from regard.model.vision import VisionMLP
 
 
 def int8_product(weight: Int8Weight, dtype: torch.dtype, measurements: Measurements) -> LinearProduct[Int8Weight]:
@@ -48,6 +49,27 @@ class PackedLinear(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return self.product(x, self.bias)
+
+
+def can_fuse_gelu(mlp: VisionMLP, measurements: Measurements) -> bool:
+    """Whether oneDNN multiplies many rows in bfloat16 faster than float32 does on this machine."""
+    weight = Bf16Weight(mlp.linear_fc1.weight.detach())
+    return choose_linear(BF16_KERNELS, weight, torch.bfloat16, "bf16", measurements)[-1].kernel is not WIDENED
+
+
+class PackedVisionMLP(nn.Module):
+    """`VisionMLP` in bfloat16, with the GELU computed on what the first product has just written.
+
+    As a step of its own the tanh takes longer than the product: 15 ms after 8 ms for 1,200 rows of the 2B tower.
+    """
+
+    def __init__(self, mlp: VisionMLP, measurements: Measurements) -> None:
+        super().__init__()
+        self.linear_fc1, self.bias = pack_onednn(Bf16Weight(mlp.linear_fc1.weight.detach())), mlp.linear_fc1.bias
+        self.linear_fc2 = PackedLinear(mlp.linear_fc2, measurements)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.linear_fc2(multiply_onednn_gelu(x, self.linear_fc1, self.bias))
 
 
 class IntegerLinear(nn.Module, ABC):

@@ -41,8 +41,11 @@ from regard.model.packed_linear import (
     IntegerExperts,
     IntegerLinear,
     PackedLinear,
+    PackedVisionMLP,
+    can_fuse_gelu,
 )
 from regard.model.qwen3_vl import Qwen3VL
+from regard.model.vision import VisionMLP
 from regard.weights.fp8 import is_ignored
 from regard.weights.names import EMBEDDING
 
@@ -149,8 +152,12 @@ def pack_model(model: Qwen3VL, max_bytes: int | None = None) -> None:
     if max_bytes is not None and sum(module.weight.nbytes for _, module in layers) > max_bytes:
         return
     measurements = Measurements(largest=model.get_parameter(EMBEDDING).detach())
-    for name, module in layers:
-        _replace(model, name, PackedLinear(module, measurements))
+    for name, module in list(model.named_modules()):
+        if isinstance(module, VisionMLP) and can_fuse_gelu(module, measurements):
+            _replace(model, name, PackedVisionMLP(module, measurements))
+    for name, module in list(model.named_modules()):
+        if isinstance(module, nn.Linear):
+            _replace(model, name, PackedLinear(module, measurements))
 
 
 def check_precision(precision: str, quantization: QuantizationConfig | None) -> None:
