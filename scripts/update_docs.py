@@ -37,10 +37,12 @@ NANO_RESULT = ROOT / "benchmarks" / "nano.json"
 FOLDED = (
     "bench",
     "cli",
+    "client",
     "compat",
     "train",
     "evals",
     "parity",
+    "server",
 )  # folders whose files the README does not list one by one
 MAX_PHRASE = 94
 CONTEXTS = (4096, 32768, 262144)

@@ -17,7 +17,7 @@ class ScriptedStream:
 
     def __init__(self, token_ids: Iterable[int]) -> None:
         self._token_ids = token_ids
-        self.sequence = SimpleNamespace(cache_hits=list, finish_reason="stop")
+        self.sequence = SimpleNamespace(cache_hits=list, num_cached=0, finish_reason="stop")
 
     def __iter__(self) -> Iterator[SimpleNamespace]:
         for token_id in self._token_ids:

@@ -1,7 +1,7 @@
 """regard: Qwen3-VL, exact and readable. It sees images, video and documents, and answers with boxes and times.
 
     import regard
-    vl = regard.load("nano")                                    # or a folder, or a hub id
+    vl = regard.load("nano")                                    # or a folder, a hub id, a URL
     reply = vl.chat(["shot.png", "Where is the Save button?"])  # paths, URLs, PIL images, bytes, messages
 
 Every name loads on first use, so that `import regard` costs nothing and does not import torch.
@@ -11,9 +11,9 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from regard.client import load as load
     from regard.errors import RegardError as RegardError
     from regard.llm import LLM as LLM
-    from regard.llm import load as load
     from regard.messages import Document as Document
     from regard.messages import Image as Image
     from regard.messages import Message as Message
@@ -47,7 +47,7 @@ __all__ = [
 
 _HOMES = {
     "LLM": "llm",
-    "load": "llm",
+    "load": "client",
     "Document": "messages",
     "Image": "messages",
     "Message": "messages",

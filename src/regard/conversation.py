@@ -179,13 +179,14 @@ def _kind(head: bytes) -> type[Image | Video | Document]:
 
 
 def _moves(gif: Any) -> bool:
-    import PIL.Image
+    """Whether there is a second frame; the others are not counted, there may be millions."""
+    from PIL.GifImagePlugin import GifImageFile
 
     try:
-        with PIL.Image.open(gif) as picture:
-            return getattr(picture, "n_frames", 1) > 1
-    except (OSError, ValueError, SyntaxError):
-        return False  # damaged: processing says so in one sentence
+        with GifImageFile(gif) as picture:
+            return bool(picture.is_animated)
+    except Exception:  # Pillow's parsers raise anything; processing says in one sentence what is wrong
+        return False
 
 
 def _part_from_dict(item: Mapping[str, Any]) -> Part:
@@ -247,7 +248,7 @@ def _tool_call(call: Any) -> ToolCall:
     if isinstance(arguments, str):
         try:
             arguments = json.loads(arguments or "{}")
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise InputError(f"the arguments of a tool call are not JSON ({error}): {_shown(arguments)}") from error
     if not isinstance(arguments, Mapping):
         raise InputError(f"the arguments of a tool call are {_shown(arguments)}; they must be a JSON object")

@@ -4,8 +4,10 @@
     |-- ConfigError               an option or a config value is wrong        exit 2, HTTP 400
     |-- CheckpointError           a model folder cannot be loaded             exit 2
     |-- InputError                a file, URL, message or prompt is wrong     exit 2, HTTP 400
-    |-- CapacityError             the request does not fit this machine       exit 1, HTTP 429
+    |-- CapacityError             the request does not fit this machine       exit 1, HTTP 413
+    |   `-- BusyError             it would if less were going on              exit 1, HTTP 429
     |-- MissingDependencyError    an optional package is not installed        exit 1
+    |-- ServerError               a server that we asked failed or is away    exit 1, HTTP 502
     `-- EngineError               our own mistake while running a request     exit 1, HTTP 500
 
 Every message is one sentence in this order: what is wrong, the value, the limit, what to do.
@@ -41,8 +43,16 @@ class CapacityError(RegardError):
     """The request is valid but does not fit this machine or the model's context."""
 
 
+class BusyError(CapacityError):
+    """The request would fit if less were going on; ask again later."""
+
+
 class MissingDependencyError(RegardError):
     """An optional package is needed; the message names the extra that brings it."""
+
+
+class ServerError(RegardError):
+    """A server that was asked cannot be reached, or failed."""
 
 
 class EngineError(RegardError):

@@ -5,7 +5,7 @@ forward takes the whole prompt, later ones the newest token. A generated token's
 plus the prompt's `rope_delta`, the same on all three axes.
 
 It does not batch, does not know text (stop strings end the caller's loop) and never evicts. What only the engine does
-(several answers, log probabilities, a budget for thinking, structure) it refuses.
+(several answers, log probabilities, a budget for thinking, a guard against loops, structure) it refuses.
 """
 
 from __future__ import annotations
@@ -79,6 +79,8 @@ def refuse_engine_options(params: SamplingParams) -> None:
         "n": params.n != 1,
         "num_logprobs": params.num_logprobs is not None,
         "thinking_budget": params.thinking_budget is not None,
+        "answer_reserve": params.answer_reserve != 0,
+        "repetition_guard": params.repetition_guard,
         "structure": params.structure is not None,
     }
     for name, is_given in given.items():

@@ -9,7 +9,10 @@ stop strings, thinking, text and tool calls apart) -> events; the last event car
 What is given is checked before the first event: `stream` raises at once, not when it is first iterated.
 
 Sampling options come from the preset, or without one from the checkpoint's generation_config.json (greedy
-where it says do_sample false); options of the call beat both.
+where it says do_sample false); options of the call beat both. What keeps an answer from hanging is on unless the call
+says otherwise: `repetition_guard` (off where `ignore_eos` asks for tokens to the limit), and `answer_reserve`, the
+tokens that thinking leaves for the answer: min(max_tokens / 4, MAX_RESERVE), or as few as can be beside a
+`thinking_budget`.
 
 Calls may come from many threads: the engine answers them together. History is the caller's list of messages; what is
 remembered between calls is only what makes them faster (the engine's prefix and vision caches).
@@ -20,8 +23,7 @@ from __future__ import annotations
 import time
 import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import fields, replace
-from pathlib import Path
+from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 
 import torch
@@ -30,11 +32,13 @@ from regard import presets
 from regard.answer import Answer
 from regard.conversation import normalize, within
 from regard.device import Choice, available_memory_bytes, choose_device, choose_dtype, use_allowed_cpus
-from regard.engine.engine import DEFAULT_ENGINE, Engine, EngineConfig, Tokens
+from regard.engine.engine import DEFAULT_ENGINE, Engine, EngineConfig, Output, Tokens
 from regard.engine.loop import EngineLoop, Stream
 from regard.errors import CapacityError, ConfigError
 from regard.inputs import ModelInputs
 from regard.model.qwen3_vl import Qwen3VL
+from regard.processing.decode import Decode, decode
+from regard.processing.fetch_policy import DEFAULT_POLICY, FetchPolicy
 from regard.processing.image import ResizeBackend
 from regard.processing.processor import Processor, VideoDialect
 from regard.reply import Event, Reply
@@ -50,6 +54,7 @@ if TYPE_CHECKING:
 MAX_GRAMMARS = 32  # compiled structures that are kept
 # Without a preset: long enough for an answer, and for a Thinking edition to finish thinking (its card's length).
 DEFAULT_MAX_TOKENS = {"instruct": 2048, "thinking": 40960}
+MAX_RESERVE = 1024  # tokens kept for the answer where no budget of thinking is given
 
 
 class SamplingOptions(TypedDict, total=False):
@@ -69,10 +74,22 @@ class SamplingOptions(TypedDict, total=False):
     logit_bias: Mapping[int, float]
     num_logprobs: int | None
     thinking_budget: int | None
+    answer_reserve: int
+    repetition_guard: bool
     structure: Structure | None
     ignore_eos: bool
     min_tokens: int
     stop_token_ids: Sequence[int]
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A question that the engine can take. Times in seconds, `start_s` by `time.perf_counter`."""
+
+    inputs: ModelInputs
+    params: SamplingParams
+    start_s: float
+    preprocess_s: float
 
 
 class LLM:
@@ -109,19 +126,24 @@ class LLM:
         resize_backend: ResizeBackend = "torch",
         offline: bool = False,
         engine: EngineConfig = DEFAULT_ENGINE,
+        policy: FetchPolicy = DEFAULT_POLICY,
+        decode: Decode = decode,
         on_progress: Callable[[int, int], None] | None = None,
     ) -> LLM:
         """Load "nano", a folder or a hub id.
 
         `precision` "int8" or "int4" quantises the weights while loading, for CPUs. `video_dialect` is "authors" or
-        "transformers"; `on_progress` hears (bytes done, bytes in all).
+        "transformers"; `policy` says which media may be fetched, and `decode` decodes them, here or in a `DecodePool`;
+        `on_progress` hears (bytes done, bytes in all).
         Errors: CheckpointError, ConfigError, CapacityError in one sentence.
         """
         use_allowed_cpus()
         folder = resolve_model(name, offline=offline)
         config = read_config(folder)
         check_precision(precision, config.quantization)
-        processor = Processor.from_folder(folder, video_dialect=video_dialect, resize_backend=resize_backend)
+        processor = Processor.from_folder(
+            folder, video_dialect=video_dialect, resize_backend=resize_backend, policy=policy, decode=decode
+        )
         is_stored_as_integers = config.quantization is not None and config.quantization.method != "fp8"
         if device == "auto" and (precision != "auto" or is_stored_as_integers):
             chosen_device = Choice("cpu", "8-bit and 4-bit weights are computed on CPUs")
@@ -172,6 +194,25 @@ class LLM:
             raise ConfigError(f"n is {options['n']}; a stream or a chat has one answer, `answers` gives several")
         return self.answers(what, preset=preset, tools=tools, add_vision_id=add_vision_id, **options)[0]
 
+    def prepare(
+        self,
+        what: Any,
+        *,
+        preset: str | None = None,
+        tools: Sequence[Mapping[str, Any]] | None = None,
+        add_vision_id: bool = False,
+        **options: Unpack[SamplingOptions],
+    ) -> Prepared:
+        """Check and look at what is asked, all that can be done before the engine. Errors: as `stream`."""
+        start_s = time.perf_counter()
+        messages = normalize(what)
+        if preset is not None:
+            row = presets.find(preset, thinking=self.is_thinking)
+            messages = within(messages, row.min_pixels, row.max_pixels)
+        params = self.sampling_params(preset, **options)
+        inputs = self.processor(messages, tools=tools, add_vision_id=add_vision_id)
+        return Prepared(inputs, params, start_s, time.perf_counter() - start_s)
+
     def answers(
         self,
         what: Any,
@@ -185,24 +226,23 @@ class LLM:
 
         Errors: as `stream`.
         """
-        start_s = time.perf_counter()
-        messages = normalize(what)
-        if preset is not None:
-            row = presets.find(preset, thinking=self.is_thinking)
-            messages = within(messages, row.min_pixels, row.max_pixels)
-        params = self.sampling_params(preset, **options)
-        inputs = self.processor(messages, tools=tools, add_vision_id=add_vision_id)
-        preprocess_s = time.perf_counter() - start_s
-        streams = self.submit(inputs, params)
-        return [self._events(inputs, params, stream, start_s, preprocess_s) for stream in streams]
+        prepared = self.prepare(what, preset=preset, tools=tools, add_vision_id=add_vision_id, **options)
+        return [
+            self._events(Making(self.processor, prepared, stream))
+            for stream in self.submit(prepared.inputs, prepared.params)
+        ]
 
-    def submit(self, inputs: ModelInputs, params: SamplingParams) -> list[Stream]:
+    def submit(
+        self, inputs: ModelInputs, params: SamplingParams, *, starts_in_thinking: bool | None = None
+    ) -> list[Stream]:
         """Queue a prompt that is ready; returns a stream of ids for each of its answers. Stop strings are not seen to.
 
+        `starts_in_thinking`: whether the prompt opens a block of thinking; None: as the template does.
         Errors: ConfigError for a structure that cannot be used, CapacityError for a prompt that does not fit.
         """
-        constraints = self._constraints(params)
-        return self.engine.submit(inputs, params, starts_in_thinking=self.is_thinking, constraints=constraints)
+        is_thinking = self.is_thinking if starts_in_thinking is None else starts_in_thinking
+        constraints = self._constraints(params, is_thinking=is_thinking)
+        return self.engine.submit(inputs, params, starts_in_thinking=is_thinking, constraints=constraints)
 
     def chat_many(
         self, whats: Sequence[Any], *, preset: str | None = None, **options: Unpack[SamplingOptions]
@@ -226,9 +266,15 @@ class LLM:
             given["stop"] = (stop,) if isinstance(stop, str) else tuple(stop)
         if "stop_token_ids" in given:
             given["stop_token_ids"] = tuple(given["stop_token_ids"])
-        return replace(base, **given)
+        params = replace(base, **given)
+        reserve = 1 if params.thinking_budget is not None else max(1, min(params.max_tokens // 4, MAX_RESERVE))
+        return replace(
+            params,
+            answer_reserve=given.get("answer_reserve", reserve),
+            repetition_guard=given.get("repetition_guard", not params.ignore_eos),
+        )
 
-    def _constraints(self, params: SamplingParams) -> list[Constraint]:
+    def _constraints(self, params: SamplingParams, *, is_thinking: bool) -> list[Constraint]:
         """One for each answer, if the output is structured. Errors: ConfigError for a structure that cannot be used."""
         if params.structure is None:
             return []
@@ -241,30 +287,63 @@ class LLM:
             )
         grammar = self._grammars.get(params.structure) or Grammar(self._vocabulary, params.structure)
         self._grammars = {**dict(list(self._grammars.items())[-MAX_GRAMMARS:]), params.structure: grammar}
-        if grammar.shortest is not None and grammar.shortest > params.max_tokens:
+        shortest = None if grammar.shortest is None else grammar.shortest + is_thinking  # with its </think>
+        if shortest is not None and shortest > params.max_tokens:
             raise ConfigError(
-                f"max_tokens is {params.max_tokens} and the shortest answer with this structure has {grammar.shortest} "
+                f"max_tokens is {params.max_tokens} and the shortest answer with this structure has {shortest} "
                 "tokens; raise max_tokens"
             )
-        end_think_id = tokenizer.find_token("</think>") if self.is_thinking else None
+        end_think_id = tokenizer.find_token("</think>") if is_thinking else None
         return [Constraint(grammar, end_think_id=end_think_id) for _ in range(params.n)]
 
-    def _events(
-        self, inputs: ModelInputs, params: SamplingParams, stream: Stream, start_s: float, preprocess_s: float
-    ) -> Iterator[Event]:
-        answer = Answer(inputs, self.processor, params, start_s=start_s, preprocess_s=preprocess_s)
+    @staticmethod
+    def _events(making: Making) -> Iterator[Event]:
         try:
-            for output in stream:
-                for sampled in output.sampled:
-                    yield from answer.push(sampled.token_id)
-                    if answer.is_over:
-                        break
-                if answer.is_over:
+            for output in making.stream:
+                yield from making.take(output)
+                if making.is_over:
                     break
         finally:
-            stream.close()  # also when the caller stops listening
-        is_cut_off = stream.sequence.finish_reason == "length"
-        yield from answer.finish(is_cut_off=is_cut_off, cache_hits=stream.sequence.cache_hits())
+            making.stream.close()  # also when the caller stops listening
+        yield from making.finish()
+
+
+class Making:
+    """One answer being made: what the engine gives for a sequence, as events. `rules` are further ones of `Answer`."""
+
+    def __init__(self, processor: Processor, prepared: Prepared, stream: Stream, **rules: Any) -> None:
+        self.stream = stream
+        self._answer = Answer(
+            prepared.inputs,
+            processor,
+            prepared.params,
+            start_s=prepared.start_s,
+            preprocess_s=prepared.preprocess_s,
+            **rules,
+        )
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the text ended the answer, so that the engine may stop."""
+        return self._answer.is_over
+
+    def take(self, output: Output) -> Iterator[Event]:
+        """The events of one step."""
+        for sampled in output.sampled:
+            yield from self._answer.push(sampled.token_id, sampled.logprob, sampled.alternatives)
+            if self._answer.is_over:
+                break
+
+    def finish(self) -> Iterator[Event]:
+        """The last events; the stream must have ended or be closed."""
+        sequence = self.stream.sequence
+        reason = sequence.finish_reason
+        yield from self._answer.finish(
+            # Else it ended itself, or a stop string did.
+            reason if reason == "length" or reason == "repetition" else "stop",
+            cache_hits=sequence.cache_hits(),
+            num_cached_tokens=sequence.num_cached,
+        )
 
 
 def checkpoint_sampling(generation_config: Mapping[str, Any], *, thinking: bool) -> SamplingParams:
@@ -299,8 +378,3 @@ def _last(events: Iterator[Event]) -> Reply:
     *_, done = events
     assert done.reply is not None
     return done.reply
-
-
-def load(name: str | Path = "nano", **options: Any) -> LLM:
-    """Load a model by name, folder or hub id; the options are those of `LLM.load`."""
-    return LLM.load(str(name), **options)

@@ -11,7 +11,8 @@ from typing import Any, Literal
 
 from regard.messages import ToolCall
 
-FinishReason = Literal["stop", "length", "tool_calls"]
+FinishReason = Literal["stop", "length", "tool_calls", "repetition"]
+EventKind = Literal["text", "thinking", "call", "arguments", "done"]
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,10 @@ class MediaReport:
 
 @dataclass(frozen=True)
 class Box:
-    """A box in pixels of image number `image` (0-based, in order of appearance)."""
+    """A box in pixels of image number `image` (0-based, in order of appearance).
+
+    `confidence`: the geometric mean of the probabilities of its coordinates' tokens, where they were asked for.
+    """
 
     x1: float
     y1: float
@@ -48,21 +52,35 @@ class Box:
     y2: float
     label: str = ""
     image: int = 0
+    confidence: float | None = None
 
 
 @dataclass(frozen=True)
 class Point:
-    """A point in pixels of image number `image`."""
+    """A point in pixels of image number `image`; `confidence` as that of a box."""
 
     x: float
     y: float
     label: str = ""
     image: int = 0
+    confidence: float | None = None
+
+
+@dataclass(frozen=True)
+class TokenLogprob:
+    """The log probability of a token of the answer, and the likeliest `alternatives` (id, log probability)."""
+
+    token_id: int
+    logprob: float
+    alternatives: tuple[tuple[int, float], ...] = ()
 
 
 @dataclass(frozen=True)
 class Usage:
-    """Token counts and times of one request (seconds)."""
+    """Token counts and times of one request (seconds).
+
+    Of the output tokens `num_thinking_tokens` are thinking; of the prompt's, `num_cached_tokens` were computed before.
+    """
 
     num_prompt_tokens: int
     num_output_tokens: int
@@ -70,11 +88,17 @@ class Usage:
     preprocess_s: float
     ttft_s: float
     total_s: float
+    num_thinking_tokens: int = 0
+    num_cached_tokens: int = 0
 
 
 @dataclass(frozen=True)
 class Reply:
-    """A finished answer. `raw` is everything the model wrote, special tokens removed."""
+    """A finished answer. `raw` is everything the model wrote, special tokens removed; `stop` the stop string met.
+
+    `logprobs`, where they were asked for: of every token behind the thinking, the end of turn left out. A tool call
+    that broke off within its arguments is in `raw` only.
+    """
 
     text: str
     raw: str
@@ -86,6 +110,8 @@ class Reply:
     usage: Usage
     media: tuple[MediaReport, ...]
     token_ids: tuple[int, ...] = ()
+    stop: str | None = None
+    logprobs: tuple[TokenLogprob, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """The reply as plain JSON types."""
@@ -96,8 +122,15 @@ class Reply:
 
 @dataclass(frozen=True)
 class Event:
-    """One step of a stream: new visible text or new thinking text; the last event carries the `Reply`."""
+    """One step of a stream; the last one carries the `Reply`.
 
-    kind: Literal["text", "thinking", "done"]
+    text, thinking   a piece of it
+    call             a tool call begins; `text` is its name
+    arguments        a piece of the newest call's arguments, which joined are one JSON object
+    `logprobs` are those of the tokens since the event before, where they were asked for.
+    """
+
+    kind: EventKind
     text: str = ""
     reply: Reply | None = None
+    logprobs: tuple[TokenLogprob, ...] = ()

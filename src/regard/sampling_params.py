@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import json
 import math
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
@@ -68,6 +69,8 @@ class SamplingParams:
     logit_bias        {token id: number from -100 to 100}, added to the logits; kept as sorted pairs
     num_logprobs      None: off; 0: the log probability of the chosen token; N: and of the N likeliest
     thinking_budget   tokens inside <think> before it is closed; None: no limit
+    answer_reserve    tokens of max_tokens that thinking leaves for the answer: it is closed when no more are left
+    repetition_guard  lead the model out of a loop, and end an answer that goes on looping (`engine/repetition.py`)
     structure         what the answer must look like
     ignore_eos        go on after the end of turn, up to `max_tokens`
     min_tokens        no end is chosen before so many tokens
@@ -88,6 +91,8 @@ class SamplingParams:
     logit_bias: Mapping[int, float] | tuple[tuple[int, float], ...] = ()
     num_logprobs: int | None = None
     thinking_budget: int | None = None
+    answer_reserve: int = 0
+    repetition_guard: bool = False
     structure: Structure | None = None
     ignore_eos: bool = False
     min_tokens: int = 0
@@ -115,9 +120,13 @@ class SamplingParams:
             _check_whole("num_logprobs", self.num_logprobs, 0, MAX_LOGPROBS, f"None, or from 0 to {MAX_LOGPROBS}")
         if self.thinking_budget is not None:
             _check_whole("thinking_budget", self.thinking_budget, 0, None, "None, or 0 or more")
+        _check_whole(
+            "answer_reserve", self.answer_reserve, 0, self.max_tokens, f"from 0 to max_tokens ({self.max_tokens})"
+        )
         _check_whole("min_tokens", self.min_tokens, 0, self.max_tokens, f"from 0 to max_tokens ({self.max_tokens})")
-        if not isinstance(self.ignore_eos, bool):
-            raise ConfigError(f"ignore_eos is {self.ignore_eos!r}; it must be True or False")
+        for name in ("ignore_eos", "repetition_guard"):
+            if not isinstance(getattr(self, name), bool):
+                raise ConfigError(f"{name} is {getattr(self, name)!r}; it must be True or False")
         if isinstance(self.stop, str) or not _all_of(self.stop, lambda s: isinstance(s, str) and s != ""):
             raise ConfigError(f"stop is {self.stop!r}; it must be a tuple of non-empty strings")
         if not _all_of(self.stop_token_ids, lambda i: _is_whole(i) and i >= 0):
@@ -213,5 +222,7 @@ def _check_whole(name: str, value: Any, low: int, high: int | None, limit: str) 
 def _check_number(name: str, value: Any, low: float, high: float, limit: str, *, excluded: float | None = None) -> None:
     if not isinstance(value, int | float) or isinstance(value, bool):
         raise ConfigError(f"{name} is {value!r}; it must be a number, {limit}")
+    if isinstance(value, int) and abs(value) > sys.float_info.max:
+        raise ConfigError(f"{name} is {str(value)[:40]}..., which no computer's number can hold; it must be {limit}")
     if not low <= value <= high or value == excluded:  # not-a-number fails every comparison
         raise ConfigError(f"{name} is {value}; it must be {limit}")

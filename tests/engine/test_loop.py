@@ -138,3 +138,58 @@ def test_an_answer_ends_where_the_cache_does(subject: Subject) -> None:
         engine.step()
     assert sequence.finish_reason == "length"
     assert len(sequence.token_ids) == num_blocks * 16
+
+
+def test_who_listens_is_woken_and_never_waits(subject: Subject, loop: EngineLoop) -> None:
+    (stream,) = loop.submit(subject.prompts["words"], GREEDY)
+    woken = threading.Event()
+    stream.listen(woken.set)
+    taken: list[int] = []
+    while not stream.sequence.finish_reason or len(taken) < len(subject.truth["words"]):
+        assert woken.wait(20)
+        woken.clear()
+        taken += [sampled.token_id for output in stream.take() for sampled in output.sampled]
+    assert taken == subject.truth["words"] and stream.take() == []
+
+
+def test_who_listens_hears_an_error_after_what_came_before(subject: Subject, loop: EngineLoop) -> None:
+    (stream,) = loop.submit(subject.prompts["words"], greedy(max_tokens=500))
+    for output in stream:
+        stream.put(output)  # as if another had come,
+        stream.put(EngineError("it broke"))  # and then the end
+        break
+    loop.abort(stream.sequence)
+    seen = 0
+    with pytest.raises(EngineError, match="it broke"):
+        while True:
+            seen += len(stream.take())
+    assert seen >= 1 and stream.take() == []
+
+
+def test_figures_are_seen_without_waiting(subject: Subject, loop: EngineLoop) -> None:
+    assert loop.figures().num_blocks == 0, "no request yet"
+    (stream,) = loop.submit(subject.prompts["words"], greedy(max_tokens=500))
+    next(iter(stream))
+    figures = loop.figures()
+    assert figures.num_running == 1 and 0 < figures.num_blocks_used < figures.num_blocks
+    stream.close()
+    loop.call(lambda engine: None)
+    assert loop.figures().num_blocks_used == 0
+
+
+def test_a_call_raises_what_its_function_raises(loop: EngineLoop) -> None:
+    with pytest.raises(ZeroDivisionError):
+        loop.call(lambda engine: 1 // 0)
+    assert loop.call(lambda engine: 1) == 1
+
+
+def test_nobody_waits_for_an_engine_that_was_closed(subject: Subject) -> None:
+    """A request that was posted while the engine was being closed used to wait for ever."""
+    for _ in range(20):
+        loop = EngineLoop(subject.engine)
+        with ThreadPoolExecutor(4) as pool:
+            made = [pool.submit(loop.submit, subject.prompts["words"], greedy(max_tokens=3)) for _ in range(4)]
+            loop.close()
+            for one in made:
+                error = one.exception(timeout=20)
+                assert error is None or isinstance(error, EngineError)

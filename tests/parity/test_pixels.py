@@ -17,6 +17,7 @@ from regard.errors import MissingDependencyError
 from regard.messages import Video
 from regard.model.config import VisionConfig
 from regard.parity.reference import import_torchvision
+from regard.processing.fetch_policy import DEFAULT_POLICY
 from regard.processing.frames import (
     Timeline,
     VideoSettings,
@@ -26,7 +27,6 @@ from regard.processing.frames import (
     smart_resize_video,
 )
 from regard.processing.image import load_image, patchify, resize, smart_resize
-from regard.processing.limits import DEFAULT_LIMITS
 from regard.processing.video import load_video
 
 HALF = (0.5, 0.5, 0.5)
@@ -149,11 +149,11 @@ def test_the_frames_of_a_file_are_those_that_the_reference_would_sample(video_pr
         total, fps = int(rng.integers(2, 4000)), float(rng.choice([1, 10, 24, 25, 29.97, 30000 / 1001, 50, 60]))
         metadata = VideoMetadata(total_num_frames=total, fps=fps, duration=total / fps)
         wish = rng.choice([0.5, 1.0, 2.0, 3.7])
-        ours = choose_frames(Timeline(total, fps), Video(None, fps=float(wish)), settings, limits=DEFAULT_LIMITS)
+        ours = choose_frames(Timeline(total, fps), Video(None, fps=float(wish)), settings, policy=DEFAULT_POLICY)
         theirs = video_processor.sample_frames(metadata, fps=float(wish)).tolist()
         assert ours == (theirs * 2 if len(theirs) == 1 else theirs), (total, fps, wish)
         count = int(rng.integers(2, 50))
-        ours = choose_frames(Timeline(total, fps), Video(None, num_frames=count), settings, limits=DEFAULT_LIMITS)
+        ours = choose_frames(Timeline(total, fps), Video(None, num_frames=count), settings, policy=DEFAULT_POLICY)
         assert ours == video_processor.sample_frames(metadata, num_frames=count, fps=None).tolist()
 
 

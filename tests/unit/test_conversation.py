@@ -50,6 +50,12 @@ def test_a_file_without_a_suffix_is_told_by_its_first_bytes(tmp_path: Path) -> N
         assert type(media_part(head)) is kind, name
 
 
+def test_a_gif_with_a_huge_header_is_told_apart_without_an_error() -> None:
+    """Pillow's own check of sizes used to raise an error here that nobody caught."""
+    huge = b"GIF89a" + b"\x50\xc3" * 2 + b"\0\0\0" + b",\0\0\0\0" + b"\x50\xc3" * 2 + b"\0\x02\0;"
+    assert isinstance(media_part(huge), Image)
+
+
 def test_a_gif_that_moves_is_a_clip_and_one_that_does_not_is_a_picture(tmp_path: Path) -> None:
     (tmp_path / "moves.gif").write_bytes(encoded("gif", 3))
     (tmp_path / "still.gif").write_bytes(encoded("gif"))

@@ -303,7 +303,7 @@ class TestCommand:
         assert "two models are given" in capsys.readouterr().err
 
     def test_the_table_and_the_report_are_written(self, capsys, tmp_path, monkeypatch):
-        monkeypatch.setattr("regard.cli.terminal.load_llm", lambda *a, **k: ScriptedChat("a red circle"))
+        monkeypatch.setattr("regard.cli.terminal.load_chat", lambda *a, **k: ScriptedChat("a red circle"))
         report = tmp_path / "report.html"
         assert run_command(["eval", "--tasks", "clips", "--samples", "4", "--out", str(report)]) == 0
         assert "event time within 1 s" in capsys.readouterr().out

@@ -9,6 +9,7 @@ import pytest
 
 from regard.errors import InputError
 from regard.messages import Video
+from regard.processing.fetch_policy import FetchPolicy
 from regard.processing.frames import (
     Timeline,
     VideoSettings,
@@ -19,14 +20,13 @@ from regard.processing.frames import (
     parse_time,
     smart_resize_video,
 )
-from regard.processing.limits import MediaLimits
 
-LIMITS = MediaLimits()
+POLICY = FetchPolicy()
 SETTINGS = VideoSettings()
 
 
 def chosen(total: int, source_fps: float, **options: float) -> list[int]:
-    return choose_frames(Timeline(total, source_fps), Video(None, **options), SETTINGS, limits=LIMITS)
+    return choose_frames(Timeline(total, source_fps), Video(None, **options), SETTINGS, policy=POLICY)
 
 
 def told(total: int, source_fps: float, **options: float) -> list[str]:
@@ -100,7 +100,7 @@ def test_a_stretch_is_cut_first_and_keeps_the_times_of_the_clip() -> None:
     assert chosen(10, 0.1, start=32, end=38) == [3, 3]  # between two slides: the one on display
     assert chosen(100, 29.97, start=1.0, end=500)[0] == 30
     variable = Timeline(4, 1.0, np.array([0.0, 0.5, 4.0, 4.5]))
-    assert choose_frames(variable, Video(None, start=0.4, end=4.2, num_frames=2), SETTINGS, limits=LIMITS) == [1, 2]
+    assert choose_frames(variable, Video(None, start=0.4, end=4.2, num_frames=2), SETTINGS, policy=POLICY) == [1, 2]
 
 
 @pytest.mark.parametrize(

@@ -15,8 +15,8 @@ from PIL import Image
 
 from regard.errors import InputError, RegardError
 from regard.model.config import VisionConfig
+from regard.processing.fetch_policy import FetchPolicy
 from regard.processing.image import load_image, patchify, pixel_bounds, resize, smart_resize
-from regard.processing.limits import MediaLimits
 
 HALF = (0.5, 0.5, 0.5)
 VISION = VisionConfig(
@@ -159,9 +159,9 @@ def test_float_pixels_and_wide_integers_are_refused_because_their_range_is_unkno
 def test_a_huge_png_is_refused_from_its_header() -> None:
     with pytest.raises(InputError, match=r"is 50000x50000 = 2500\.0 Mpx, the limit is 134\.2 Mpx"):
         load_image(png_header(50_000, 50_000))
-    small = MediaLimits(max_image_pixels=99)
+    small = FetchPolicy(max_image_pixels=99)
     with pytest.raises(InputError, match="10x10"):
-        load_image(np.zeros((10, 10, 3), np.uint8), limits=small)
+        load_image(np.zeros((10, 10, 3), np.uint8), policy=small)
 
 
 def test_what_is_no_picture_is_named(tmp_path: Path) -> None:
@@ -282,7 +282,7 @@ def test_mutated_pictures_either_load_or_raise_our_error(
     for position, value in changes:
         data[position % len(data)] = value
     try:
-        assert load_image(bytes(data), limits=MediaLimits(max_image_pixels=1 << 20)).mode == "RGB"
+        assert load_image(bytes(data), policy=FetchPolicy(max_image_pixels=1 << 20)).mode == "RGB"
     except RegardError as error:
         assert "\n" not in str(error)
 

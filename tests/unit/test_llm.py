@@ -201,7 +201,12 @@ def test_a_presets_edition_is_the_models(instruct: LLM, thinker: LLM) -> None:
 @pytest.mark.parametrize(
     ("what", "options", "kind", "sentence"),
     [
-        ("Hi", {"temprature": 1}, ConfigError, "no option 'temprature'; the options are frequency_penalty"),
+        (
+            "Hi",
+            {"temprature": 1},
+            ConfigError,
+            "no option 'temprature'; the options are answer_reserve, frequency_penalty",
+        ),
         ("Hi", {"temperature": -1}, ConfigError, "temperature is -1"),
         ("Hi", {"preset": "fast"}, ConfigError, "no preset 'fast'"),
         ([], {}, InputError, "nothing to answer"),

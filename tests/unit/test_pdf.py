@@ -11,7 +11,7 @@ import pytest
 
 from regard.errors import InputError, MissingDependencyError
 from regard.messages import Document
-from regard.processing.limits import MediaLimits
+from regard.processing.fetch_policy import FetchPolicy
 from regard.processing.pdf import load_pages, parse_pages
 
 pypdfium2 = pytest.importorskip("pypdfium2", reason="reading PDF needs the extra 'pdf'")
@@ -119,10 +119,10 @@ def test_bad_documents_are_one_sentence(tmp_path: Path) -> None:
 
 def test_a_page_too_large_for_its_resolution_names_one_that_fits() -> None:
     poster = pages_of(1, width=7200, height=7200)
-    limits = MediaLimits(max_image_pixels=1_000_000)
+    policy = FetchPolicy(max_image_pixels=1_000_000)
     with pytest.raises(InputError, match="is 14400x14400 pixels at 144 dpi, the limit is 1.0 Mpx; use at most 10 dpi"):
-        next(load_pages(Document(poster), limits=limits))
-    assert next(load_pages(Document(poster, dpi=10), limits=limits))[1].size == (1000, 1000)
+        next(load_pages(Document(poster), policy=policy))
+    assert next(load_pages(Document(poster, dpi=10), policy=policy))[1].size == (1000, 1000)
 
 
 def test_without_the_optional_package_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

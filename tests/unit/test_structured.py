@@ -22,6 +22,7 @@ from regard.engine.closing import completes, find_end
 from regard.engine.sampler import RowState, sample, score
 from regard.engine.structured import Constraint, Grammar, Vocabulary
 from regard.errors import CheckpointError, ConfigError, EngineError, MissingDependencyError
+from regard.processing.tokenizer import Tokenizer
 from regard.sampling_params import SamplingParams, Structure
 
 jsonschema = pytest.importorskip("jsonschema", reason="jsonschema validates the answers; install regard[dev]")
@@ -423,6 +424,23 @@ def test_what_cannot_be_compiled_is_one_sentence_with_the_reason(structure: Stru
     assert "\n" not in str(caught.value) and len(str(caught.value)) < 400
 
 
+def test_what_would_take_long_or_cannot_be_read_is_refused_before_it_is_compiled() -> None:
+    deep: dict[str, Any] = {"type": "string"}
+    for _ in range(150):
+        deep = {"type": "array", "items": deep}
+    for structure, sentence in {
+        Structure("json_schema", deep): "the json_schema cannot be used: recursion limit exceeded",
+        Structure(
+            "json_schema", {"type": "integer", "minimum": 10**400}
+        ): "the json_schema cannot be used: number out of",
+        Structure("json_schema", {"enum": ["x" * 130_000]}): r"the json_schema has \d+ characters, the limit is 120000",
+        Structure("regex", "(abc|def)?" * 3000): "the regex has 30000 characters, the limit is 20000; shorten it",
+        Structure("choice", [f"word {i}" for i in range(50_000)]): r"the choice has \d+ characters, the limit is",
+    }.items():
+        with pytest.raises(ConfigError, match=f"^{sentence}"):
+            Grammar(vocabulary(), structure)
+
+
 def test_a_grammar_without_an_end_makes_no_promise_and_costs_no_searching() -> None:
     compiled = grammar(Structure("grammar", 'start: ("x" | "y") start'))
     assert compiled.shortest is None
@@ -475,3 +493,20 @@ def test_without_llguidance_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) 
 def test_a_tokenizer_that_cannot_be_read_is_named() -> None:
     with pytest.raises(CheckpointError, match="the tokenizer cannot be used for structured output"):
         Vocabulary('{"no": 1}', num_token_ids=10, end_ids=[1])
+
+
+def test_a_grammar_that_names_an_added_token_knows_the_way_home(nano_folder: Path) -> None:
+    """It could not be read by bytes once, so a forced call was cut off at its limit."""
+    tokenizer = Tokenizer.from_folder(nano_folder)
+    vocabulary = Vocabulary(
+        tokenizer.to_json(), num_token_ids=tokenizer.vocab_size, end_ids=sorted(tokenizer.eos_token_ids)
+    )
+    text = 'start: <tool_call> "\\n{\\"<b>\\": " NUMBER "}\\n" </tool_call>\nNUMBER: /[0-9]+/'
+    grammar = Grammar(vocabulary, Structure("grammar", text))
+    assert grammar.way is not None and grammar.way.ids[0] == tokenizer.find_token("<tool_call>")
+    assert tokenizer.decode(grammar.way.ids) == '<tool_call>\n{"<b>": 0}\n</tool_call>'
+    constraint = Constraint(grammar)
+    for num_left in range(len(grammar.way.ids), 0, -1):
+        assert constraint.closing_ids is not None
+        constraint.accept(constraint.closing_ids[0], num_left)
+    assert constraint.is_complete

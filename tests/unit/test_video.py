@@ -17,7 +17,7 @@ from PIL import Image
 
 from regard.errors import InputError, MissingDependencyError, RegardError
 from regard.messages import Video
-from regard.processing.limits import MediaLimits
+from regard.processing.fetch_policy import FetchPolicy
 from regard.processing.video import SampledVideo, load_video
 from regard.processing.video_file import VideoFile
 from tests.clips import constant_times, paint_number, read_number, write_clip
@@ -212,7 +212,7 @@ def test_bad_clips_are_one_sentence(folder: Path, clip: Path) -> None:
     Image.fromarray(paint_number(1)).save(whole, "PNG")
     refused(whole.getvalue(), "no video")
     with pytest.raises(InputError, match="frames of 192x64 pixels, the limit is"):
-        load_video(Video(clip), limits=MediaLimits(max_image_pixels=1000))
+        load_video(Video(clip), policy=FetchPolicy(max_image_pixels=1000))
 
 
 def test_a_clip_cut_short_after_its_header_is_refused_only_where_frames_are_missing(folder: Path) -> None:
@@ -282,7 +282,7 @@ def test_mutated_clips_either_load_or_raise_our_error(
     for position, value in changes:
         data[position % len(data)] = value
     try:
-        sampled = load_video(Video(bytes(data), max_frames=8), limits=MediaLimits(max_image_pixels=1 << 20))
+        sampled = load_video(Video(bytes(data), max_frames=8), policy=FetchPolicy(max_image_pixels=1 << 20))
         assert len(sampled.frames) >= 2
     except RegardError as error:
         assert "\n" not in str(error)

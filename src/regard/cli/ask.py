@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from regard.errors import InputError, RegardError
+from regard.errors import ConfigError, InputError, RegardError
 from regard.messages import Document, Image, Message, Part, Text, Video, looks_like_media
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ def ask(
         list[str],
         typer.Argument(metavar="FILE|QUESTION", help="Images, videos, PDFs or URLs; last, the question."),
     ],
-    model: Annotated[str, typer.Option(help="nano, a model folder, or a hub id.")] = "nano",
+    model: Annotated[str, typer.Option(help="nano, a model folder, a hub id, or a server's URL.")] = "nano",
     boxes: Annotated[Path | None, typer.Option(help="Draw what the answer points at into this picture.")] = None,
     preset: Annotated[str | None, typer.Option(help="greedy, visual, text, stem, gui or ocr.")] = None,
     system: Annotated[str | None, typer.Option(help="A system message.")] = None,
@@ -48,6 +48,11 @@ def ask(
     top_k: Annotated[int | None, typer.Option(help="Keep this many of the likeliest tokens; 0 keeps all.")] = None,
     seed: Annotated[int | None, typer.Option(help="Makes sampling repeatable.")] = None,
     stop: Annotated[list[str] | None, typer.Option(help="End the answer before this text; may be repeated.")] = None,
+    thinking_budget: Annotated[int | None, typer.Option(help="Close the thinking after this many tokens.")] = None,
+    repetition_guard: Annotated[
+        bool | None,
+        typer.Option("--repetition-guard/--no-repetition-guard", help="End answers that loop; on unless turned off."),
+    ] = None,
     min_pixels: Annotated[int | None, typer.Option(help="Enlarge pictures to at least this area.")] = None,
     max_pixels: Annotated[int | None, typer.Option(help="Shrink pictures to at most this area.")] = None,
     fps: Annotated[float | None, typer.Option(help="Frames per second taken from videos.")] = None,
@@ -64,12 +69,17 @@ def ask(
     max_memory: Annotated[
         str | None, typer.Option(help="Memory of weights, cache and pictures together, as in 6GiB.")
     ] = None,
+    api_key: Annotated[
+        str | None, typer.Option(help="For servers; better in REGARD_API_KEY or OPENAI_API_KEY.")
+    ] = None,
+    server_kind: Annotated[str, typer.Option(help="auto, regard, vllm, sglang, dashscope or openai.")] = "auto",
+    timeout: Annotated[float | None, typer.Option(help="Longest wait for a server's answer, in seconds.")] = None,
     thinking: Annotated[bool, typer.Option(help="Show the thinking of Thinking editions, on stderr.")] = True,
     media: Annotated[bool, typer.Option("--media", help="Print what the model really saw.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the whole reply as JSON.")] = False,
 ) -> None:
     """Ask one question about images, videos, PDFs, URLs, or nothing but words."""
-    from regard.cli.terminal import load_llm, media_table, show, stderr_console
+    from regard.cli.terminal import load_chat, media_table, show, stderr_console
     from regard.processing.frames import parse_time
 
     files, question = split_inputs(inputs)
@@ -90,20 +100,33 @@ def ask(
     messages = [Message("user", (*parts, Text(question)))]
     if system is not None:
         messages.insert(0, Message("system", (Text(system),)))
-    sampling = {"max_tokens": max_tokens, "temperature": temperature, "top_p": top_p, "top_k": top_k, "seed": seed}
+    sampling = {
+        "max_tokens": max_tokens,
+        "temperature": temperature,
+        "top_p": top_p,
+        "top_k": top_k,
+        "seed": seed,
+        "thinking_budget": thinking_budget,
+        "repetition_guard": repetition_guard,
+    }
     sampling_options: dict[str, Any] = {name: value for name, value in sampling.items() if value is not None}
     if stop:
         sampling_options["stop"] = stop
 
-    llm = load_llm(
+    chat = load_chat(
         model,
         device=device,
         dtype=dtype,
         precision=precision,
         video_dialect=video_dialect,
         max_memory=max_memory,
+        api_key=api_key,
+        server_kind=server_kind,
+        timeout_s=timeout,
     )
-    events = llm.stream(messages, preset=preset, **sampling_options)
+    if media and not chat.reports_media:
+        raise ConfigError(f"--media: the server at {model} does not tell what the model saw; leave it out")
+    events = chat.stream(messages, preset=preset, **sampling_options)
     what = f"looking at {', '.join(Path(name).name for name in files)}" if files else "answering"
     reply = show(events, what=what, thinking=thinking, quiet=as_json)
     if as_json:

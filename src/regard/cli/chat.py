@@ -18,7 +18,7 @@ from regard.errors import InputError, RegardError
 from regard.messages import Image, Message, Part, Text, Video
 
 if TYPE_CHECKING:
-    from regard.llm import LLM
+    from regard.client import Chat
     from regard.reply import MediaReport
 
 COMMANDS = {
@@ -33,7 +33,7 @@ COMMANDS = {
 
 
 def chat(
-    model: Annotated[str, typer.Option(help="nano, a model folder, or a hub id.")] = "nano",
+    model: Annotated[str, typer.Option(help="nano, a model folder, a hub id, or a server's URL.")] = "nano",
     preset: Annotated[str | None, typer.Option(help="greedy, visual, text, stem, gui or ocr.")] = None,
     system: Annotated[str | None, typer.Option(help="A system message.")] = None,
     max_tokens: Annotated[int | None, typer.Option(help="Longest answer, in tokens.")] = None,
@@ -44,16 +44,29 @@ def chat(
     max_memory: Annotated[
         str | None, typer.Option(help="Memory of weights, cache and pictures together, as in 6GiB.")
     ] = None,
+    api_key: Annotated[
+        str | None, typer.Option(help="For servers; better in REGARD_API_KEY or OPENAI_API_KEY.")
+    ] = None,
+    server_kind: Annotated[str, typer.Option(help="auto, regard, vllm, sglang, dashscope or openai.")] = "auto",
+    timeout: Annotated[float | None, typer.Option(help="Longest wait for a server's answer, in seconds.")] = None,
     thinking: Annotated[bool, typer.Option(help="Show the thinking of Thinking editions, on stderr.")] = True,
     as_json: Annotated[bool, typer.Option("--json", help="Print each reply as one line of JSON.")] = False,
 ) -> None:
     """Talk with a model in the terminal; /help lists the commands."""
-    from regard.cli.terminal import load_llm
+    from regard.cli.terminal import load_chat
 
     sampling = {"max_tokens": max_tokens, "temperature": temperature, "seed": seed}
     options: dict[str, Any] = {name: value for name, value in sampling.items() if value is not None}
-    llm = load_llm(model, device=device, dtype=dtype, max_memory=max_memory)
-    llm.sampling_params(preset, **options)  # a wrong option is told now, not after the first question
+    llm = load_chat(
+        model,
+        device=device,
+        dtype=dtype,
+        max_memory=max_memory,
+        api_key=api_key,
+        server_kind=server_kind,
+        timeout_s=timeout,
+    )
+    llm.check_options(preset, **options)  # a wrong option is told now, not after the first question
     session = Session(llm, system, {"preset": preset, **options}, thinking=thinking, as_json=as_json)
     if sys.stdin.isatty():
         import readline  # noqa: F401  (arrow keys and history for input())
@@ -80,7 +93,7 @@ class Session:
     """The conversation so far, and the pictures that wait for the next question."""
 
     def __init__(
-        self, llm: LLM, system: str | None, options: dict[str, Any], *, thinking: bool = True, as_json: bool = False
+        self, llm: Chat, system: str | None, options: dict[str, Any], *, thinking: bool = True, as_json: bool = False
     ) -> None:
         self._llm = llm
         self._system = () if system is None else (Message("system", (Text(system),)),)
@@ -138,6 +151,8 @@ class Session:
     def _show_media(self) -> None:
         from regard.cli.terminal import media_table, stderr_console
 
+        if not self._llm.reports_media:
+            raise InputError("this server does not tell what the model saw")
         if not self._media:
             raise InputError("the model has seen no picture and no clip yet; show one with /image PATH")
         stderr_console().print(media_table(self._media))

@@ -22,7 +22,7 @@ TABLE_CHARS = 110  # a pipe has no width, and a narrow terminal may wrap lines b
 
 
 def eval_command(
-    model: Annotated[str, typer.Argument(help='"nano", a folder, or a hub id.')] = "nano",
+    model: Annotated[str, typer.Argument(help='"nano", a folder, a hub id, or a server\'s URL.')] = "nano",
     model_option: Annotated[str | None, typer.Option("--model", help="The same as the argument.")] = None,
     tasks: Annotated[str, typer.Option(help="Which tasks, separated by commas; all by default.")] = "",
     samples: Annotated[int, typer.Option(min=1, help="Samples of each task's headline measure.")] = DEFAULT_SAMPLES,
@@ -30,6 +30,11 @@ def eval_command(
     out: Annotated[Path, typer.Option(help="Where the HTML report goes.")] = Path("report.html"),
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps, ...")] = "auto",
     dtype: Annotated[str, typer.Option(help="auto, float32, bfloat16, float16.")] = "auto",
+    api_key: Annotated[
+        str | None, typer.Option(help="For servers; better in REGARD_API_KEY or OPENAI_API_KEY.")
+    ] = None,
+    server_kind: Annotated[str, typer.Option(help="auto, regard, vllm, sglang, dashscope or openai.")] = "auto",
+    timeout: Annotated[float | None, typer.Option(help="Longest wait for a server's answer, in seconds.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead of the table.")] = False,
 ) -> None:
     """Measure a model on held-out samples of every task and write a report with failures and successes."""
@@ -37,14 +42,14 @@ def eval_command(
         raise ConfigError(f"two models are given, {model!r} and --model {model_option!r}; give one")
     if not out.parent.is_dir():
         raise ConfigError(f"--out {out}: the folder {out.parent} does not exist; make it first")
-    from regard.cli.terminal import load_llm, stderr_console
+    from regard.cli.terminal import load_chat, stderr_console
     from regard.evals.report import write_report
 
     name = model_option or model
     chosen = choose_tasks(tasks)
     prepare(chosen, seed)
-    llm = load_llm(name, device=device, dtype=dtype)
-    result = run_with_progress(llm, chosen, model=name, num_samples=samples, seed=seed)
+    chat = load_chat(name, device=device, dtype=dtype, api_key=api_key, server_kind=server_kind, timeout_s=timeout)
+    result = run_with_progress(chat, chosen, model=name, num_samples=samples, seed=seed)
     write_report(result, out)
     if as_json:
         print(json.dumps(result.to_json(), indent=2))

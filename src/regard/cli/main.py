@@ -26,6 +26,7 @@ from regard.cli.eval import eval_command
 from regard.cli.models import models
 from regard.cli.parity import parity
 from regard.cli.quantize import quantize_command
+from regard.cli.serve import serve
 from regard.cli.train import train
 from regard.errors import RegardError
 
@@ -44,6 +45,7 @@ def root(
 
 app.command()(ask)
 app.command()(chat)
+app.command()(serve)
 app.command()(models)
 app.command()(parity)
 app.command()(doctor)

@@ -1,4 +1,4 @@
-"""What the commands that talk to a model share: loading with a progress bar, and showing an answer as it comes.
+"""What the commands that talk to a model share: loading or connecting, and showing an answer as it comes.
 
 Answers go to stdout, everything else to stderr. Bars and spinners appear only where stderr is a terminal.
 On a terminal, control characters of an answer are dropped: a picture may hold text that was made to be copied
@@ -11,7 +11,7 @@ import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from regard.errors import ConfigError
 from regard.messages import Message, Text
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
-    from regard.llm import LLM
+    from regard.client import Chat, LocalChat
     from regard.processing.processor import VideoDialect
     from regard.reply import Event, MediaReport, Reply
     from regard.weights.integer import Precision
@@ -36,16 +36,62 @@ def stderr_console() -> Console:
     return Console(stderr=True, highlight=False)
 
 
-def load_llm(
+def load_chat(
+    name: str,
+    *,
+    device: str = "auto",
+    dtype: str = "auto",
+    precision: str = "auto",
+    video_dialect: str = "authors",
+    max_memory: str | None = None,
+    api_key: str | None = None,
+    server_kind: str = "auto",
+    timeout_s: float | None = None,
+) -> Chat:
+    """Load a model with a bar on the terminal, or connect to a server if the name is a URL.
+
+    `max_memory` as `parse_size` takes it. Errors: ConfigError for an option of the other kind.
+    """
+    from regard.client import HttpChat, is_url
+    from regard.client.connection import Patience
+
+    of_models = {
+        "--device": device != "auto",
+        "--dtype": dtype != "auto",
+        "--precision": precision != "auto",
+        "--video-dialect": video_dialect != "authors",
+        "--max-memory": max_memory is not None,
+    }
+    of_servers = {
+        "--api-key": api_key is not None,
+        "--server-kind": server_kind != "auto",
+        "--timeout": timeout_s is not None,
+    }
+    for flag, is_given in (of_models if is_url(name) else of_servers).items():
+        if is_given and is_url(name):
+            raise ConfigError(f"{flag} is for models that are loaded here; the server at {name} decides, leave it out")
+        if is_given:
+            raise ConfigError(f"{flag} is for servers, and --model {name} is loaded here; leave it out, or give a URL")
+    if is_url(name):
+        patience = Patience(total_s=timeout_s)
+        with waiting(f"asking {name}"):
+            return HttpChat.connect(name, api_key=api_key, server_kind=server_kind, patience=patience)
+    return load_here(
+        name, device=device, dtype=dtype, precision=precision, video_dialect=video_dialect, max_memory=max_memory
+    )
+
+
+def load_here(
     name: str,
     *,
     device: str,
     dtype: str,
-    precision: str = "auto",
-    video_dialect: str = "authors",
-    max_memory: str | None = None,
-) -> LLM:
-    """Load a model; a bar on the terminal when it takes its time. `max_memory` as `parse_size` takes it."""
+    precision: str,
+    video_dialect: str,
+    max_memory: str | None,
+    **options: Any,
+) -> LocalChat:
+    """Load a model with a bar on the terminal; `options` are further ones of `LLM.load`."""
     num_bytes = None if max_memory is None else parse_size(max_memory)
     from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn
 
@@ -63,11 +109,11 @@ def load_llm(
         def on_progress(num_done: int, num_total: int) -> None:
             progress.update(task, completed=num_done, total=num_total)
 
+        from regard.client import LocalChat
         from regard.engine.engine import EngineConfig
-        from regard.llm import LLM
 
         dialect = cast("VideoDialect", video_dialect)  # Processor refuses any other word in a sentence
-        return LLM.load(
+        return LocalChat.load(
             name,
             device=device,
             dtype=dtype,
@@ -75,6 +121,7 @@ def load_llm(
             video_dialect=dialect,
             engine=EngineConfig(max_memory=num_bytes),
             on_progress=on_progress,
+            **options,
         )
 
 
@@ -125,6 +172,8 @@ def show(events: Iterator[Event], *, what: str, thinking: bool, quiet: bool = Fa
         if reply.finish_reason == "length":
             limit = reply.usage.num_output_tokens
             print(f"regard: the answer was cut after {limit} tokens; raise --max-tokens", file=sys.stderr)
+        if reply.finish_reason == "repetition":
+            print("regard: the answer was ended because it repeated itself without end", file=sys.stderr)
     return reply
 
 

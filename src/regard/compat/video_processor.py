@@ -33,8 +33,8 @@ from regard.compat.refusal import Options, refuse_rest, shown
 from regard.errors import ConfigError, InputError
 from regard.model.config import VisionConfig
 from regard.processing.fetch import local_path, read_bytes, source_name
+from regard.processing.fetch_policy import DEFAULT_POLICY
 from regard.processing.frames import VideoSettings, group_timestamps, smart_resize_video
-from regard.processing.limits import DEFAULT_LIMITS
 from regard.processing.media_settings import Normalization, read_video_settings
 from regard.processing.video_file import NotConstantError, VideoFile
 
@@ -213,8 +213,8 @@ class _Sampling:
             wished = min(max(int(total / source_fps * self.fps), self.min_frames), self.max_frames, num_frames)
         if wished is None:
             wished = min(max(num_frames, self.min_frames), self.max_frames)
-        if not 0 < wished <= DEFAULT_LIMITS.max_video_frames:
-            raise InputError(f"{wished} frames are asked for; the limit is {DEFAULT_LIMITS.max_video_frames}")
+        if not 0 < wished <= DEFAULT_POLICY.max_video_frames:
+            raise InputError(f"{wished} frames are asked for; the limit is {DEFAULT_POLICY.max_video_frames}")
         return [int(index) for index in np.linspace(0, num_frames - 1, wished).round().astype(int)]
 
     def rates(self, num_clips: int) -> list[float | None]:
@@ -240,13 +240,13 @@ def decode_file(source: Any, choose: Any) -> tuple[Tensor, VideoMetadata]:
     """
     name = source_name(source)
     path = local_path(source)
-    with VideoFile(path if path is not None else read_bytes(source), name, limits=DEFAULT_LIMITS) as file:
+    with VideoFile(path if path is not None else read_bytes(source), name, policy=DEFAULT_POLICY) as file:
         for count_packets in (False, True):
             timeline = file.timeline(count_packets=count_packets)
             indices = choose(timeline.num_frames, timeline.fps)
-            if len(indices) > DEFAULT_LIMITS.max_video_frames:
+            if len(indices) > DEFAULT_POLICY.max_video_frames:
                 raise InputError(
-                    f"{len(indices)} frames of {name} are asked for; the limit is {DEFAULT_LIMITS.max_video_frames}"
+                    f"{len(indices)} frames of {name} are asked for; the limit is {DEFAULT_POLICY.max_video_frames}"
                 )
             try:
                 frame_by_index = dict(file.decode(sorted(set(indices)), timeline))

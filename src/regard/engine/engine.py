@@ -7,7 +7,7 @@ One `step`:
     3. schedule    newest tokens of decoding sequences, guesses after them, chunks of prompts
     4. run         all of them as one batch
     5. sample      one token for each sequence that reached its newest one, more where guesses were right
-    6. finish      end tokens, limits, the thinking budget
+    6. finish      end tokens, limits, the thinking budget, loops
 
 Equal to the naive loop token for token (tests/engine). The engine knows token ids only: text and stop strings are
 `llm`'s, which aborts a sequence when one is found. One thread calls it (`engine/loop.py` gives it one).
@@ -29,12 +29,14 @@ import torch
 from regard.engine.blocks import BlockPool
 from regard.engine.budget import Budget
 from regard.engine.paged_cache import PagedCache
+from regard.engine.repetition import RepetitionGuard
 from regard.engine.request import FinishReason, Sequence, Status, visual_map
 from regard.engine.runner import Runner
-from regard.engine.sampler import RowState, Sampled, sample, score
+from regard.engine.sampler import RowState, Sampled, allows_another, sample, score
 from regard.engine.scheduler import Chunk, Scheduler
 from regard.engine.sight import Sight
 from regard.engine.speculation import PromptLookup, num_agreed
+from regard.engine.thinking import ThinkingBlock
 from regard.engine.vision_cache import VisionCache
 from regard.engine.vision_encoder import VisionEncoder
 from regard.errors import ConfigError, EngineError, RegardError
@@ -162,18 +164,20 @@ class Engine:
                 device=self.model.device,
             )
             constraint = constraints[index] if constraints else None
+            max_tokens = min(params.max_tokens, context - num_prompt)
             sequence = Sequence(
                 number=next(self._numbers),
                 inputs=inputs,
                 params=params,
                 visual=visual,
                 row=row,
-                max_tokens=min(params.max_tokens, context - num_prompt),
+                thinking=self._thinking(params, max_tokens, is_open=starts_in_thinking),
+                max_tokens=max_tokens,
                 token_ids=list(token_ids),
                 lookup=self._lookup(token_ids) if constraint is None else None,
                 constraint=constraint,
+                guard=self._guard(params, token_ids),
                 leader=made[0] if made and self.config.use_prefix_cache else None,
-                num_thinking=0 if starts_in_thinking else -1,
             )
             self._close_thinking(sequence)  # a budget of nothing
             made.append(sequence)
@@ -219,7 +223,7 @@ class Engine:
         if sum(sequence.is_decoding for sequence in self.scheduler.running) > MAX_GUESSING:
             return proposals
         for sequence in self.scheduler.running:
-            if sequence.lookup is None or not sequence.is_decoding or sequence.forced:
+            if sequence.lookup is None or not sequence.is_decoding or sequence.forced or sequence.row.forbidden:
                 continue
             room = sequence.max_tokens - sequence.num_output - 1
             proposed = sequence.lookup.propose(room) if room > 0 else []
@@ -264,6 +268,8 @@ class Engine:
             if sequence.constraint is not None:
                 try:
                     sequence.constraint.fill_mask(masks[row], sequence.max_tokens - sequence.num_output)
+                    if not allows_another(masks[row], sequence.row.forbidden):
+                        sequence.row.forbidden = ()
                 except EngineError as error:
                     sequence.error = error  # told when its token is taken; the others go on
                     masks[row] = -1
@@ -286,9 +292,8 @@ class Engine:
             sequence.finish_reason = self._finish_reason(sequence, one.token_id)
             if sequence.finish_reason is not None:
                 break
-            self._count_thinking(sequence, one.token_id)
-            if sequence.forced:
-                break  # what follows is not the model's choice
+            if self._decides_next(sequence, one.token_id):
+                break  # what follows is not the model's free choice, so guesses after it say nothing
         # The newest token is never computed yet; guesses that were wrong do not count.
         self.scheduler.advance(sequence, len(sequence.token_ids) - 1)
         sequence.forget_features()
@@ -313,25 +318,63 @@ class Engine:
     def _finish_reason(self, sequence: Sequence, token_id: int) -> FinishReason | None:
         is_end = token_id in self.tokens.eos and not sequence.params.ignore_eos
         is_complete = sequence.constraint is not None and sequence.constraint.is_complete
+        is_cut_off = sequence.num_output >= sequence.max_tokens
+        if sequence.is_given_up and (is_end or is_complete or is_cut_off):
+            return "repetition"
         if is_end or is_complete or token_id in sequence.params.stop_token_ids:
             return "stop"
-        return "length" if sequence.num_output >= sequence.max_tokens else None
+        return "length" if is_cut_off else None
 
-    def _count_thinking(self, sequence: Sequence, token_id: int) -> None:
-        """Follow a block of thinking; one that has used its budget is closed by writing the closing tokens for it."""
-        if token_id == self.tokens.end_thinking:
-            sequence.num_thinking = -1
-        elif token_id == self.tokens.start_thinking:
-            sequence.num_thinking = 0
-        elif sequence.num_thinking >= 0:
-            sequence.num_thinking += 1
+    def _decides_next(self, sequence: Sequence, token_id: int) -> bool:
+        """After a token: close a block of thinking, leave a loop, end it; whether this bears on the next token."""
+        sequence.thinking.take(token_id)
         self._close_thinking(sequence)
+        next_in_loop = None if sequence.guard is None else sequence.guard.extend(token_id)
+        if next_in_loop is not None and not sequence.forced:
+            self._leave_loop(sequence, next_in_loop)
+        elif sequence.thinking.owes_answer and not sequence.forced and sequence.constraint is None:
+            sequence.row.forbidden = sequence.row.end_ids
+        return bool(sequence.forced or sequence.row.forbidden or sequence.finish_reason)
 
     def _close_thinking(self, sequence: Sequence) -> None:
-        budget = sequence.params.thinking_budget
-        if budget is not None and sequence.num_thinking >= budget and not sequence.forced:
-            sequence.forced = list(self.tokens.close_thinking)
-            sequence.num_thinking = -1
+        num_left = sequence.max_tokens - sequence.num_output
+        if not sequence.forced and sequence.thinking.must_close(num_left):
+            sequence.forced = sequence.thinking.close(num_left)
+
+    def _leave_loop(self, sequence: Sequence, next_in_loop: int) -> None:
+        """Forbid what would go on with a loop; if that was done before, end the thinking, or else the answer."""
+        assert sequence.guard is not None
+        num_left = sequence.max_tokens - sequence.num_output
+        way = None if sequence.constraint is None else sequence.constraint.closing_ids
+        if not sequence.guard.is_at_end:
+            sequence.row.forbidden = (next_in_loop,)
+        elif sequence.thinking.is_open and num_left > 1:
+            sequence.forced = sequence.thinking.close(num_left)
+            sequence.guard.begin_anew()
+        elif way:
+            sequence.max_tokens = sequence.num_output + min(len(way), num_left)
+            sequence.is_given_up, sequence.guard = True, None
+        else:
+            sequence.finish_reason = "repetition"
+
+    def _thinking(self, params: SamplingParams, max_tokens: int, *, is_open: bool) -> ThinkingBlock:
+        # Where the context leaves less than was asked for, the reserve is at most a quarter of it.
+        reserve = params.answer_reserve
+        if max_tokens < params.max_tokens:
+            reserve = min(reserve, max(1, max_tokens // 4))
+        return ThinkingBlock(
+            is_open=is_open,
+            start_id=self.tokens.start_thinking,
+            end_id=self.tokens.end_thinking,
+            close_ids=self.tokens.close_thinking,
+            budget=params.thinking_budget,
+            reserve=reserve,
+        )
+
+    def _guard(self, params: SamplingParams, prompt_ids: list[int]) -> RepetitionGuard | None:
+        if not params.repetition_guard:
+            return None
+        return RepetitionGuard(prompt_ids, is_structured=params.structure is not None)
 
     def _lookup(self, token_ids: Seq[int]) -> PromptLookup | None:
         if not self.config.use_speculation:

@@ -2,6 +2,7 @@
 
     stream = loop.submit(inputs, params)      any thread
     for output in stream: ...                 blocks until the next token
+    stream.listen(wake); stream.take()        or never blocks: `wake` is called when there is something to take
     stream.close()                            ends the sequence before the engine's next step
 
 The thread starts with the first request and sleeps while there is nothing to do. If a step fails, every request that
@@ -15,13 +16,15 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterator
 from collections.abc import Sequence as Seq
+from concurrent.futures import Future
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
 import torch
 
 from regard.engine.engine import Engine, Output
 from regard.engine.request import Sequence, Status
-from regard.errors import CapacityError, EngineError, RegardError
+from regard.errors import BusyError, EngineError, RegardError
 from regard.inputs import ModelInputs
 from regard.sampling_params import SamplingParams
 
@@ -37,11 +40,39 @@ class Stream:
     def __init__(self, loop: EngineLoop, sequence: Sequence) -> None:
         self._loop, self.sequence = loop, sequence
         self._outputs: queue.SimpleQueue[Output | RegardError] = queue.SimpleQueue()
+        self._wake: Callable[[], None] | None = None
+        self._error: RegardError | None = None  # taken behind outputs, told the next time
         self._is_over = False
 
     def put(self, output: Output | RegardError) -> None:
         """Called by the engine's thread."""
         self._outputs.put(output)
+        wake = self._wake
+        if wake is not None:
+            wake()
+
+    def listen(self, wake: Callable[[], None]) -> None:
+        """Have `wake` called, in the engine's thread, whenever there is something to take; it must return at once."""
+        self._wake = wake
+        wake()  # for what came before
+
+    def take(self) -> list[Output]:
+        """What has come since, without waiting. Errors: what ended the sequence."""
+        taken: list[Output] = []
+        while not self._is_over:
+            try:
+                output = self._error or self._outputs.get_nowait()
+            except queue.Empty:
+                break
+            if isinstance(output, RegardError):
+                if taken:
+                    self._error = output
+                    break
+                self._is_over = True
+                raise output
+            self._is_over = output.finish_reason is not None
+            taken.append(output)
+        return taken
 
     def __iter__(self) -> Iterator[Output]:
         while not self._is_over:
@@ -57,6 +88,16 @@ class Stream:
         if not self._is_over:
             self._is_over = True
             self._loop.abort(self.sequence)
+
+
+@dataclass(frozen=True)
+class Figures:
+    """What the engine holds at this moment."""
+
+    num_running: int = 0
+    num_waiting: int = 0
+    num_blocks_used: int = 0
+    num_blocks: int = 0
 
 
 class EngineLoop:
@@ -93,6 +134,9 @@ class EngineLoop:
             except RegardError as error:
                 answer.put(error)
                 return
+            except Exception as error:  # no memory for the cache, say: whoever asked must not wait for ever
+                answer.put(EngineError(f"the engine cannot take the request ({type(error).__name__}: {error})"))
+                return
             streams = [Stream(self, sequence) for sequence in sequences]
             self._streams |= {stream.sequence.number: stream for stream in streams}
             answer.put(streams)
@@ -115,10 +159,26 @@ class EngineLoop:
             self._post(job)
 
     def call(self, function: Callable[[Engine], T]) -> T:
-        """Run a function with the engine between two steps, in the engine's thread: for figures and tests."""
-        answer: queue.SimpleQueue[T] = queue.SimpleQueue()
-        self._post(lambda: answer.put(function(self._get_engine())))
-        return answer.get()
+        """Run a function with the engine between two steps, in the engine's thread; raises what it raises."""
+        answer: Future[T] = Future()
+
+        def job() -> None:
+            try:
+                answer.set_result(function(self._get_engine()))
+            except Exception as error:
+                answer.set_exception(error)
+
+        self._post(job)
+        return answer.result()
+
+    def figures(self) -> Figures:
+        """What the engine holds, as far as can be seen without waiting for its step to end."""
+        engine = self._engine
+        if engine is None:
+            return Figures()
+        pool, scheduler = engine.pool, engine.scheduler
+        num_blocks = engine.budget.num_blocks
+        return Figures(len(scheduler.running), len(scheduler.waiting), num_blocks - pool.num_available, num_blocks)
 
     def close(self) -> None:
         """End the thread; unfinished requests get an error."""
@@ -129,6 +189,8 @@ class EngineLoop:
             self._thread.join()
 
     def _get_engine(self) -> Engine:
+        if self._is_closed:
+            raise EngineError("the engine is closed; load the model again")
         if self._engine is None:
             self._engine = self._make_engine()
         return self._engine
@@ -156,6 +218,8 @@ class EngineLoop:
             if self._has_work():
                 self._step()
         self._fail(EngineError("the engine was closed before the answer was finished"))
+        for job in self._jobs:  # each tells whoever posted it that it is too late
+            job()
 
     def _has_work(self) -> bool:
         return self._engine is not None and self._engine.has_work
@@ -165,7 +229,7 @@ class EngineLoop:
         try:
             outputs = self._engine.step()
         except torch.OutOfMemoryError:
-            self._fail(CapacityError("the device's memory is used up; lower max_pixels, max_tokens or max_memory"))
+            self._fail(BusyError("the device's memory is used up; lower max_pixels, max_tokens or max_memory"))
             return
         except Exception as error:  # whatever it is, the other requests' threads must not wait for ever
             self._fail(EngineError(f"the engine failed in the middle of a step ({type(error).__name__}: {error})"))

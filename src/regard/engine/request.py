@@ -22,8 +22,10 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 import numpy.typing as npt
 
+from regard.engine.repetition import RepetitionGuard
 from regard.engine.sampler import RowState
 from regard.engine.speculation import PromptLookup
+from regard.engine.thinking import ThinkingBlock
 from regard.errors import RegardError
 from regard.inputs import ModelInputs, VisionItem
 from regard.model.config import ModelConfig
@@ -33,7 +35,7 @@ from regard.sampling_params import SamplingParams
 if TYPE_CHECKING:
     from regard.engine.structured import Constraint
 
-FinishReason = Literal["stop", "length", "abort"]
+FinishReason = Literal["stop", "length", "repetition", "abort"]
 
 
 class Status(enum.Enum):
@@ -105,10 +107,12 @@ class Sequence:
     params: SamplingParams
     visual: VisualMap
     row: RowState
+    thinking: ThinkingBlock
     max_tokens: int
     token_ids: list[int]
     lookup: PromptLookup | None = None
     constraint: Constraint | None = None
+    guard: RepetitionGuard | None = None
     leader: Sequence | None = None  # of several answers to one prompt: who computes the prompt
     status: Status = Status.WAITING
     num_computed: int = 0  # tokens whose keys and values are in the cache
@@ -117,8 +121,8 @@ class Sequence:
     keys: list[bytes] = field(default_factory=list)  # of the full blocks so far
     features: dict[int, VisionFeatures] = field(default_factory=dict)  # units that the prompt still needs
     encoded: set[int] = field(default_factory=set)  # units that were computed for this sequence, not found
-    num_thinking: int = -1  # tokens inside the block of thinking; -1 outside
     forced: list[int] = field(default_factory=list)  # ids that come next whatever the model says
+    is_given_up: bool = False  # it loops, and only completes its structure
     finish_reason: FinishReason | None = None
     error: RegardError | None = None
     num_preempted: int = 0

@@ -69,6 +69,7 @@ class RowState:
         self.num_token_ids = num_token_ids
         self.end_ids = sorted({*end_ids, *params.stop_token_ids})
         self.output_ids: list[int] = []
+        self.forbidden: Sequence[int] = ()  # ids that the next token may not be; `append` clears it
         self.in_prompt_V: Tensor | None = None  # bool
         self.counts_V: Tensor | None = None  # float32: how often the answer has each token
         self._generator = seeded_generator(params, index)
@@ -89,7 +90,7 @@ class RowState:
     @property
     def is_plain(self) -> bool:
         """Whether the next token is the largest raw logit and nothing else is wanted."""
-        return self._is_plain and len(self.output_ids) >= self.params.min_tokens
+        return self._is_plain and len(self.output_ids) >= self.params.min_tokens and not self.forbidden
 
     def append(self, token_id: int) -> None:
         """Note the answer's next token, chosen by `sample` or forced. Each costs one number of the generator."""
@@ -97,6 +98,7 @@ class RowState:
             self.number(0)
             del self._numbers[0]
         self.output_ids.append(token_id)
+        self.forbidden = ()
         if self.counts_V is not None:
             self.counts_V[token_id] += 1
 
@@ -144,6 +146,14 @@ def score(logits_V: Tensor, row: RowState, token_id: int) -> Sampled:
     return _collect(raw_1V, torch.tensor([token_id], device=raw_1V.device), [row])[0]
 
 
+def allows_another(allowed_W: Tensor, ids: Sequence[int]) -> bool:
+    """Whether a mask allows a token beside these. Shapes: allowed_W int32 on the CPU."""
+    if not ids:
+        return True
+    num_allowed = sum((word & LOW_32).bit_count() for word in allowed_W.tolist())
+    return num_allowed > sum(int(allowed_W[token_id // 32]) >> token_id % 32 & 1 for token_id in set(ids))
+
+
 def _edit(
     raw_BV: Tensor, rows: Sequence[RowState], ahead: Sequence[Sequence[int]], allowed_BW: Tensor | None
 ) -> Tensor:
@@ -166,8 +176,9 @@ def _edit(
         if len(row.output_ids) + len(ahead[i]) < row.params.min_tokens
         for token in row.end_ids
     ]
-    if too_early:
-        where, tokens = zip(*too_early, strict=True)
+    never = too_early + [(i, token) for i, row in enumerate(rows) if not ahead[i] for token in row.forbidden]
+    if never:
+        where, tokens = zip(*never, strict=True)
         scores_BV[_tensor(where, torch.long, device), _tensor(tokens, torch.long, device)] = NEVER
     if allowed_BW is not None:
         bits_32 = torch.arange(32, dtype=torch.int32, device=device)

@@ -24,6 +24,7 @@ It does not sample, and does not know logits. Shape letters: W words of 32 bits.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
@@ -40,6 +41,9 @@ if TYPE_CHECKING:
 WHITE_SPACE = r"(\n[ \t]{0,20}| )"
 MAX_LINE_BREAKS = 2  # between the thinking and the answer
 ROOM_WITHOUT_WAY = 256  # with fewer tokens left, no step is made to where no way home is known
+# Compiling takes seconds and hundreds of megabytes beyond these. 120,000 is also the limit of OpenAI's API for schemas.
+MAX_CHARACTERS = {"json_schema": 120_000, "json_object": 0, "regex": 20_000, "grammar": 120_000, "choice": 120_000}
+_LARK_TOKEN = re.compile(r'"(?:\\.|[^"\\])*"|/(?:\\.|[^/\\\n])+/|(<[^<>\s\[\]"]+>)')
 MAX_REASON = 300  # characters of the library's own words in an error
 
 Phase = Literal["thinking", "answer", "ended"]
@@ -63,6 +67,7 @@ class Vocabulary:
             raise CheckpointError(
                 f"the tokenizer cannot be used for structured output ({_reason(str(error))})"
             ) from None
+        self.added_ids = {token["content"]: int(token["id"]) for token in json.loads(tokenizer_json)["added_tokens"]}
         self.byte_ids = [self._single(bytes([byte])) for byte in range(256)]
         self.line_breaks = {ids[0]: num for num in (1, 2) if len(ids := self.tokens.tokenize_bytes(b"\n" * num)) == 1}
 
@@ -96,22 +101,42 @@ class Grammar:
 
     def __init__(self, vocabulary: Vocabulary, structure: Structure) -> None:
         matcher_class = _llguidance().LLMatcher
-        text = _grammar_text(structure)
+        num_characters, limit = len(structure.text) + sum(map(len, structure.choices)), MAX_CHARACTERS[structure.kind]
+        if num_characters > limit:
+            raise ConfigError(f"the {structure.kind} has {num_characters} characters, the limit is {limit}; shorten it")
+        try:
+            text = _grammar_text(structure)
+        except ValueError as error:  # nested too deeply, or a number that it cannot hold
+            raise ConfigError(f"the {structure.kind} cannot be used: {_reason(str(error))}; change it") from None
         self.vocabulary = vocabulary
         self._matcher: LLMatcher = matcher_class(vocabulary.tokens, text, log_level=0)
         if self._matcher.is_error():
             reason = _reason(self._matcher.get_error())
             raise ConfigError(f"the {structure.kind} cannot be used: {reason}; change it")
-        by_bytes: LLMatcher = matcher_class(vocabulary.bytes, text, log_level=0)
-        # A grammar that names special tokens cannot be read by bytes; then no way home is known.
+        # Where a grammar names added tokens, as <tool_call>, bytes are read as their text.
+        names = _named_tokens(text) if structure.kind == "grammar" else ()
+        self.named_ids = {name.encode(): vocabulary.added_ids[name] for name in names if name in vocabulary.added_ids}
+        by_bytes: LLMatcher = matcher_class(vocabulary.bytes, _spelled(text) if names else text, log_level=0)
+        # One that names tokens by their numbers cannot be read by bytes; then no way home is known.
         self._by_bytes = None if by_bytes.is_error() else by_bytes
         way = None if self._by_bytes is None else find_end(by_bytes, is_thorough=True)
-        self.way = None if way is None else _as_way(way, self._matcher, vocabulary)
+        self.way = None if way is None else self.as_way(way, self._matcher)
 
     @property
     def shortest(self) -> int | None:
         """Tokens of the shortest answer known; None if no way to complete one was found."""
         return None if self.way is None else len(self.way.ids)
+
+    def as_way(self, text: bytes, matcher: LLMatcher) -> Way | None:
+        """The way in few tokens if the matcher reads them, else byte by byte; None if it reads neither."""
+        few: list[int] = []
+        names = b"|".join(map(re.escape, self.named_ids))
+        for piece in re.split(b"(" + names + b")", text) if names else [text]:
+            few += [self.named_ids[piece]] if piece in self.named_ids else self.vocabulary.tokenize(piece)
+        for ids in (few, [self.vocabulary.byte_ids[byte] for byte in text]):
+            if matcher.validate_tokens(ids) == len(ids):
+                return Way(text, tuple(ids))
+        return None
 
     def matchers(self) -> tuple[LLMatcher, LLMatcher | None]:
         """Copies of the matchers of tokens and of bytes, at the start."""
@@ -143,7 +168,7 @@ class Constraint:
     """One answer under a grammar. `end_think_id` is the id of </think> if the answer begins with thinking."""
 
     def __init__(self, grammar: Grammar, *, end_think_id: int | None = None) -> None:
-        self._vocabulary = grammar.vocabulary
+        self._grammar, self._vocabulary = grammar, grammar.vocabulary
         self._matcher, self._by_bytes = grammar.matchers()
         # Whether the matcher of bytes stands where the other does; it is not needed if there is no way home.
         self._has_mirror = self._by_bytes is not None and grammar.way is not None
@@ -272,7 +297,7 @@ class Constraint:
     def _search(self, *, is_thorough: bool) -> Way | None:
         assert self._by_bytes is not None
         text = find_end(self._by_bytes, is_thorough=is_thorough)
-        return None if text is None else _as_way(text, self._matcher, self._vocabulary)
+        return None if text is None else self._grammar.as_way(text, self._matcher)
 
     def _fits(self, num_left: int, before: tuple[int, ...] | None) -> bool:
         """Whether the answer can be completed from here with `num_left` tokens; `before` was the way before."""
@@ -290,12 +315,14 @@ class Constraint:
         return self._end_think_id
 
 
-def _as_way(text: bytes, matcher: LLMatcher, vocabulary: Vocabulary) -> Way | None:
-    """The way in few tokens if the matcher reads them, else byte by byte; None if it reads neither."""
-    for ids in (vocabulary.tokenize(text), [vocabulary.byte_ids[byte] for byte in text]):
-        if matcher.validate_tokens(ids) == len(ids):
-            return Way(text, tuple(ids))
-    return None
+def _named_tokens(grammar: str) -> tuple[str, ...]:
+    """The tokens that a grammar in Lark syntax names: <...> outside of strings and expressions."""
+    return tuple({found[1]: None for found in _LARK_TOKEN.finditer(grammar) if found[1]})
+
+
+def _spelled(grammar: str) -> str:
+    """The grammar with the text of each named token in its place."""
+    return _LARK_TOKEN.sub(lambda found: json.dumps(found[1]) if found[1] else found[0], grammar)
 
 
 def _grammar_text(structure: Structure) -> str:

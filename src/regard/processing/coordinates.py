@@ -13,12 +13,14 @@ by a forgiving scanner; a pair of which only a part was written is left out.
 
 Ends that are reversed are swapped, values outside 0..1000 clamped. A reply does not say which of several
 pictures it means: the last one is taken, the one a conversation has arrived at. It never raises.
+
+Each number knows where in the text it stands, so that the caller can say how sure the model was of it.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from regard.reply import Box, Point
@@ -39,13 +41,30 @@ _POINTS_TAG = re.compile(r"<points?\b([^<>]*)>([^<]*)")
 _ALT = re.compile(r"\balt\s*=\s*(?:\"([^\"]*)\"|'([^']*)')")
 _ATTRIBUTE_NAME = re.compile(r"[A-Za-z_]\w*\s*=")
 
+Span = tuple[int, int]  # of characters, the end excluded
+
+
+class _Number(float):
+    """A number and where it stands in the text."""
+
+    span: Span = (0, 0)
+
+
+class _String(str):
+    """A string and where it stands, escapes included."""
+
+    span: Span = (0, 0)
+
 
 def find_boxes_and_points(
-    text: str, image_sizes: Sequence[tuple[int, int]]
+    text: str,
+    image_sizes: Sequence[tuple[int, int]],
+    confidence_of: Callable[[Sequence[Span]], float | None] = lambda spans: None,
 ) -> tuple[tuple[Box, ...], tuple[Point, ...]]:
     """All boxes and points in a reply, in order; none if there is no picture.
 
     Units: `image_sizes` are (width, height) in pixels, one for each picture; results are pixels of the last.
+    `confidence_of` is told where in the text the coordinates of a box or point stand.
     """
     if not image_sizes:
         return (), ()
@@ -56,14 +75,21 @@ def find_boxes_and_points(
 
     boxes: list[Box] = []
     points: list[Point] = []
+
+    def add_points(value: Any, label: str) -> None:
+        for group in _groups(value, 2):
+            confidence = confidence_of([number.span for number in group])
+            points.append(Point(*pixels(group[0], group[1]), label, image, confidence))
+
     for found in _objects(text):
         label = _label(found)
-        for xs_ys in _groups(found.get("bbox_2d"), 4):
-            (x1, y1), (x2, y2) = pixels(xs_ys[0], xs_ys[1]), pixels(xs_ys[2], xs_ys[3])
-            boxes.append(Box(min(x1, x2), min(y1, y2), max(x1, x2), max(y1, y2), label, image))
-        points += [Point(*pixels(x, y), label, image) for x, y in _groups(found.get("point_2d"), 2)]
+        for group in _groups(found.get("bbox_2d"), 4):
+            (x1, y1), (x2, y2) = pixels(group[0], group[1]), pixels(group[2], group[3])
+            confidence = confidence_of([number.span for number in group])
+            boxes.append(Box(min(x1, x2), min(y1, y2), max(x1, x2), max(y1, y2), label, image, confidence))
+        add_points(found.get("point_2d"), label)
     for label, numbers in _xml_points(text):
-        points += [Point(*pixels(x, y), label, image) for x, y in _groups(numbers, 2)]
+        add_points(numbers, label)
     return tuple(boxes), tuple(points)
 
 
@@ -72,34 +98,45 @@ def _clamp(norm1000: float) -> float:
 
 
 def _label(found: dict[str, Any]) -> str:
-    return next((value for key in _LABEL_KEYS if isinstance(value := found.get(key), str)), "")
+    return next((str(value) for key in _LABEL_KEYS if isinstance(value := found.get(key), str)), "")
 
 
-def _groups(value: Any, size: int) -> Iterator[list[float]]:
+def _groups(value: Any, size: int) -> Iterator[list[_Number]]:
     """Numbers in groups of `size`: [x1, y1, x2, y2], [[x1, y1], [x2, y2]] and lists of several."""
     numbers = list(_numbers(value))
     for start in range(0, len(numbers) - size + 1, size):
         yield numbers[start : start + size]
 
 
-def _numbers(value: Any) -> Iterator[float]:
-    if isinstance(value, float):
+def _numbers(value: Any) -> Iterator[_Number]:
+    if isinstance(value, _Number):
         yield value
-    elif isinstance(value, str):
-        yield from map(float, _NUMBER.findall(value))
+    elif isinstance(value, _String):
+        yield from (_number(found[0], value.span) for found in _NUMBER.finditer(value))
     elif isinstance(value, list):
         for item in value:
             yield from _numbers(item)
 
 
-def _xml_points(text: str) -> Iterator[tuple[str, list[float]]]:
+def _number(text: str, span: Span) -> _Number:
+    number = _Number(text)
+    number.span = span
+    return number
+
+
+def _xml_points(text: str) -> Iterator[tuple[str, list[_Number]]]:
     """Label and numbers of each <points> tag; the attributes' names and the alternative text may be missing."""
     for tag in _POINTS_TAG.finditer(text):
         attributes, inner = tag[1], tag[2].strip()
         alt = _ALT.search(attributes)
         label = inner or (alt and (alt[1] or alt[2])) or ""
-        bare = _ATTRIBUTE_NAME.sub(" ", _ALT.sub(" ", attributes))
-        yield label, [float(number) for number in _NUMBER.findall(bare)]
+        bare = _ATTRIBUTE_NAME.sub(_blanks, _ALT.sub(_blanks, attributes))
+        start = tag.start(1)
+        yield label, [_number(one[0], (start + one.start(), start + one.end())) for one in _NUMBER.finditer(bare)]
+
+
+def _blanks(found: re.Match[str]) -> str:
+    return " " * len(found[0])
 
 
 def _objects(text: str) -> list[dict[str, Any]]:
@@ -126,7 +163,7 @@ class _Scanner:
         self.objects: list[dict[str, Any]] = []
 
     def read_value(self, depth: int) -> Any:
-        """A dict, list, string, float, None for any other word, or `_CUT`."""
+        """A dict, list, string, number, None for any other word, or `_CUT`."""
         start = self._peek()
         if depth > _MAX_DEPTH:
             return _CUT
@@ -139,7 +176,7 @@ class _Scanner:
         word = self._read_word()
         if word is _CUT:
             return _CUT
-        return float(word) if _NUMBER.fullmatch(word) else None
+        return _number(word, (self.position - len(word), self.position)) if _NUMBER.fullmatch(word) else None
 
     def _read_object(self, depth: int) -> dict[str, Any]:
         self.position += 1
@@ -175,7 +212,9 @@ class _Scanner:
         if found is None:
             return _CUT
         self.position = found.end()
-        return _ESCAPE.sub(lambda e: chr(int(e[1], 16)) if e[1] else _CONTROL.get(e[2], e[2]), found[1])
+        string = _String(_ESCAPE.sub(lambda e: chr(int(e[1], 16)) if e[1] else _CONTROL.get(e[2], e[2]), found[1]))
+        string.span = found.span(1)
+        return string
 
     def _read_word(self) -> Any:
         found = _WORD.match(self.text, self.position)

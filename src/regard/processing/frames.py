@@ -17,6 +17,7 @@ temporal patch needs two; the reference refuses it.
 from __future__ import annotations
 
 import math
+import numbers
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -26,11 +27,13 @@ import numpy.typing as npt
 
 from regard.errors import InputError
 from regard.messages import Video
-from regard.processing.image import ResizeBackend, check_aspect_ratio, smart_resize
-from regard.processing.limits import MediaLimits
+from regard.processing.fetch_policy import FetchPolicy
+from regard.processing.image import ResizeBackend, check_aspect_ratio, check_pixels, smart_resize
 
 _EPSILON_S = 1e-6  # times are doubles: 0:00:30 must find the frame at 899 * (1 / 29.97) + rounding
-_TIME = re.compile(r"(?:(?:(\d+):)?(\d{1,2}):)?(\d+(?:\.\d*)?|\.\d+)s?")
+_TIME = re.compile(r"(?:(?:(\d{1,9}):)?(\d{1,2}):)?(\d{1,9}(?:\.\d{0,9})?|\.\d{1,9})s?")
+_MAX_TIME_S = 1e9
+_MIN_RATE, _MAX_RATE = 1e-6, 1e6  # frames a second: beyond them times have no meaning
 
 
 @dataclass(frozen=True)
@@ -81,8 +84,8 @@ def parse_time(text: str | float) -> float:
     Errors: InputError for anything else, negative times included.
     """
     if isinstance(text, int | float):
-        if not math.isfinite(text) or text < 0:
-            raise InputError(f"the time {text} is not a moment in a clip; give seconds from 0 on")
+        if not 0 <= text <= _MAX_TIME_S:
+            raise InputError(f"the time {str(text)[:40]} is not a moment in a clip; give seconds from 0 on")
         return float(text)
     found = _TIME.fullmatch(text.strip())
     if found is None:
@@ -100,7 +103,7 @@ def format_time(seconds: float) -> str:
     return text + (f"{fraction:.3f}".rstrip("0")[1:] if fraction else "")
 
 
-def choose_frames(timeline: Timeline, video: Video, settings: VideoSettings, *, limits: MediaLimits) -> list[int]:
+def choose_frames(timeline: Timeline, video: Video, settings: VideoSettings, *, policy: FetchPolicy) -> list[int]:
     """Choose the frame indices, ascending, possibly with repeats, at least two.
 
     Errors: InputError when an option is out of range or the stretch holds no frame.
@@ -110,9 +113,9 @@ def choose_frames(timeline: Timeline, video: Video, settings: VideoSettings, *, 
     first, stop = _stretch(timeline, video)
     total = stop - first
     wished = _num_frames(timeline, total, video, settings)
-    if wished > limits.max_video_frames:
+    if wished > policy.max_video_frames:
         raise InputError(
-            f"{wished} frames are asked for, the limit is {limits.max_video_frames}; lower fps or num_frames"
+            f"{str(wished)[:40]} frames are asked for, the limit is {policy.max_video_frames}; lower fps or num_frames"
         )
     # The reference's rounding: halves to even, on doubles.
     chosen = (np.linspace(0, total - 1, wished).round().astype(int) + first).tolist()
@@ -122,13 +125,26 @@ def choose_frames(timeline: Timeline, video: Video, settings: VideoSettings, *, 
 def _check_options(video: Video) -> None:
     counts = {"num_frames": video.num_frames, "min_frames": video.min_frames, "max_frames": video.max_frames}
     for name, count in counts.items():
-        if count is not None and count < 1:
-            raise InputError(f"{name} is {count}; it must be at least 1")
+        if count is not None and (not isinstance(count, numbers.Integral) or count < 1):
+            raise InputError(f"{name} is {str(count)[:40]}; it must be a whole number and at least 1")
     for name, rate in {"fps": video.fps, "sample_fps": video.sample_fps}.items():
-        if rate is not None and not (math.isfinite(rate) and rate > 0):
+        if rate is not None and not 0 < rate < math.inf:
             raise InputError(f"{name} is {rate}; it must be above 0")
+        if rate is not None and not _MIN_RATE <= rate <= _MAX_RATE:
+            raise InputError(f"{name} is {str(rate)[:40]}; it must be from {_MIN_RATE:g} to {_MAX_RATE:g}")
     if video.min_frames is not None and video.max_frames is not None and video.min_frames > video.max_frames:
         raise InputError(f"min_frames {video.min_frames} is above max_frames {video.max_frames}; lower one of them")
+    _check_pixels(video)  # before a frame is decoded
+
+
+def _check_pixels(video: Video) -> None:
+    check_pixels("min_pixels", video.min_pixels)
+    check_pixels("max_pixels", video.max_pixels)
+    check_pixels("total_pixels", video.total_pixels)
+    if video.min_pixels is not None and video.max_pixels is not None and video.min_pixels > video.max_pixels:
+        raise InputError(
+            f"min_pixels {video.min_pixels} is above max_pixels {video.max_pixels}; lower one or raise the other"
+        )
 
 
 def _stretch(timeline: Timeline, video: Video) -> tuple[int, int]:
@@ -213,16 +229,8 @@ def choose_size(num_frames: int, height: int, width: int, video: Video, settings
 
     Errors: InputError when the bounds contradict each other for this clip.
     """
-    for name, value in {
-        "min_pixels": video.min_pixels,
-        "max_pixels": video.max_pixels,
-        "total_pixels": video.total_pixels,
-    }.items():
-        if value is not None and value < 1:
-            raise InputError(f"{name} is {value}; it must be at least 1")
+    _check_pixels(video)
     low, high = video.min_pixels or 0, video.max_pixels or math.inf
-    if low > high:
-        raise InputError(f"min_pixels {low} is above max_pixels {video.max_pixels}; lower one or raise the other")
     budget = video.total_pixels or settings.max_total_pixels
     chosen = smart_resize_video(
         num_frames,

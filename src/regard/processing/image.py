@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import io
 import math
+import numbers
 from collections.abc import Sequence
 from typing import Any, Literal
 
@@ -28,23 +29,24 @@ from regard.inputs import normalise
 from regard.model.config import VisionConfig
 from regard.processing.download import NETWORK, Network
 from regard.processing.fetch import describe_bytes, read_bytes, source_name
-from regard.processing.limits import DEFAULT_LIMITS, MediaLimits
+from regard.processing.fetch_policy import DEFAULT_POLICY, FetchPolicy
 
 ResizeBackend = Literal["torch", "pillow"]
 Pixels = npt.NDArray[np.uint8]
 
 FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF")
 MAX_ASPECT_RATIO = 200
+MAX_PIXELS = 10**12  # of any bound that is given
 
 
-def load_image(source: Any, *, limits: MediaLimits = DEFAULT_LIMITS, network: Network = NETWORK) -> Image.Image:
+def load_image(source: Any, *, policy: FetchPolicy = DEFAULT_POLICY, network: Network = NETWORK) -> Image.Image:
     """Load any image source as RGB: turned upright by its EXIF tag, transparency laid on white.
 
     Arrays are (H, W), (H, W, 1), (H, W, 3) or (H, W, 4), uint8.
     Errors: InputError for a source that is missing, damaged, too large or no image.
     """
     name = source_name(source)
-    image = open_image(source, limits=limits, network=network)
+    image = open_image(source, policy=policy, network=network)
     try:
         if image.getexif().get(ExifTags.Base.Orientation, 1) != 1:
             image = ImageOps.exif_transpose(image)
@@ -60,7 +62,7 @@ def load_image(source: Any, *, limits: MediaLimits = DEFAULT_LIMITS, network: Ne
         raise InputError(f"{name} is damaged or cut short ({reason}); save or download it again") from None
 
 
-def open_image(source: Any, *, limits: MediaLimits = DEFAULT_LIMITS, network: Network = NETWORK) -> Image.Image:
+def open_image(source: Any, *, policy: FetchPolicy = DEFAULT_POLICY, network: Network = NETWORK) -> Image.Image:
     """Open an image source as it is stored: its size is checked, nothing is decoded or converted yet.
 
     Errors: InputError for a source that is missing, too large or no image.
@@ -71,8 +73,8 @@ def open_image(source: Any, *, limits: MediaLimits = DEFAULT_LIMITS, network: Ne
     elif isinstance(source, Image.Image):
         image = source
     else:
-        image = _open(read_bytes(source, limits=limits, network=network), name)
-    _check_size(image, name, limits)
+        image = _open(read_bytes(source, policy=policy, network=network), name)
+    _check_size(image, name, policy)
     return image
 
 
@@ -106,14 +108,14 @@ def _open(data: bytes, name: str) -> Image.Image:
     raise InputError(f"{name} is {describe_bytes(data)}, not a picture; give PNG, JPEG, WebP, GIF, BMP or TIFF")
 
 
-def _check_size(image: Image.Image, name: str, limits: MediaLimits) -> None:
+def _check_size(image: Image.Image, name: str, policy: FetchPolicy) -> None:
     width, height = image.size
     if width < 1 or height < 1:
         raise InputError(f"{name} is {width}x{height} pixels; a picture has at least one")
-    if width * height > limits.max_image_pixels:
+    if width * height > policy.max_image_pixels:
         raise InputError(
             f"{name} is {width}x{height} = {width * height / 1e6:.1f} Mpx, "
-            f"the limit is {limits.max_image_pixels / 1e6:.1f} Mpx; make it smaller"
+            f"the limit is {policy.max_image_pixels / 1e6:.1f} Mpx; make it smaller"
         )
 
 
@@ -147,9 +149,8 @@ def pixel_bounds(
 
     Errors: InputError when a bound is not positive or both are given and cross.
     """
-    for name, value in (("min_pixels", min_pixels), ("max_pixels", max_pixels)):
-        if value is not None and value < 1:
-            raise InputError(f"{name} is {value}; it must be at least 1")
+    check_pixels("min_pixels", min_pixels)
+    check_pixels("max_pixels", max_pixels)
     if min_pixels is not None and max_pixels is not None and min_pixels > max_pixels:
         raise InputError(f"min_pixels {min_pixels} is above max_pixels {max_pixels}; lower one or raise the other")
     if min_pixels is None:
@@ -157,6 +158,21 @@ def pixel_bounds(
     if max_pixels is None:
         max_pixels = max(default_max, min_pixels)
     return min_pixels, max_pixels
+
+
+def check_pixels(name: str, value: float | None) -> None:
+    """Refuse an area that is no number, below one pixel, or so large that arithmetic with it fails."""
+    if value is not None and not (isinstance(value, numbers.Real) and 1 <= value <= MAX_PIXELS):
+        raise InputError(f"{name} is {str(value)[:40]}; it must be at least 1 and at most {MAX_PIXELS}")
+
+
+def check_resized(num_pixels: int, name: str, policy: FetchPolicy) -> None:
+    """Refuse what would fill the memory once it is resized."""
+    if num_pixels > policy.max_resized_pixels:
+        raise InputError(
+            f"{name} would have {num_pixels / 1e6:.1f} Mpx after resizing, "
+            f"the limit is {policy.max_resized_pixels / 1e6:.1f} Mpx; lower min_pixels, max_pixels or num_frames"
+        )
 
 
 def check_aspect_ratio(height: int, width: int, name: str = "the picture") -> None:

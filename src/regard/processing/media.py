@@ -7,37 +7,40 @@
 A document gives one item for each page, one at a time, so that only one decoded page is in memory. The content
 hash covers the resized 8-bit pixels and the grid: equal hashes mean equal features.
 
+Fetching and resizing happen here, decoding in `decode`, or wherever the `Decode` that is handed in does it.
+
 It does not write placeholders or tokens (`processor`), and it keeps nothing between calls.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator
+from contextlib import closing
 from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
 
 import numpy as np
-import PIL.Image
 
 from regard.errors import ConfigError
 from regard.messages import Document, Image, Video
 from regard.model.config import VisionConfig
-from regard.processing.fetch import source_name
+from regard.processing.decode import Decode, Picture, decode
+from regard.processing.download import NETWORK, Network
+from regard.processing.fetch import fetch, source_name
+from regard.processing.fetch_policy import DEFAULT_POLICY, FetchPolicy
 from regard.processing.frames import VideoSettings
 from regard.processing.image import (
     Pixels,
     ResizeBackend,
     check_aspect_ratio,
+    check_resized,
     cut,
-    load_image,
     pixel_bounds,
     resize,
     smart_resize,
 )
-from regard.processing.limits import DEFAULT_LIMITS, MediaLimits
 from regard.processing.media_settings import ImageSettings, Normalization, read_image_settings, read_video_settings
-from regard.processing.pdf import load_pages
 from regard.processing.video import load_video
 from regard.reply import MediaReport
 
@@ -67,13 +70,17 @@ class MediaReader:
         image_settings: ImageSettings,
         video_settings: VideoSettings,
         video_normalization: Normalization,
-        limits: MediaLimits = DEFAULT_LIMITS,
+        policy: FetchPolicy = DEFAULT_POLICY,
+        decode: Decode = decode,
+        network: Network = NETWORK,
     ) -> None:
         self._vision = vision
         self._image_settings = image_settings
         self._video_settings = video_settings
         self._video_normalization = video_normalization
-        self._limits = limits
+        self._policy = policy
+        self._decode = decode
+        self._network = network
 
     @classmethod
     def from_folder(
@@ -82,54 +89,54 @@ class MediaReader:
         vision: VisionConfig,
         *,
         resize_backend: ResizeBackend = "torch",
-        limits: MediaLimits = DEFAULT_LIMITS,
+        policy: FetchPolicy = DEFAULT_POLICY,
+        decode: Decode = decode,
     ) -> MediaReader:
         """Read a model folder's preprocessor files. Errors: CheckpointError for a value that is not supported."""
         if resize_backend not in ("torch", "pillow"):
             raise ConfigError(f"resize_backend is {resize_backend!r}; it must be 'torch' or 'pillow'")
         video_settings, video_normalization = read_video_settings(folder, vision, resize_backend)
-        return cls(vision, read_image_settings(folder, vision), video_settings, video_normalization, limits)
+        image_settings = read_image_settings(folder, vision)
+        return cls(vision, image_settings, video_settings, video_normalization, policy, decode)
 
-    def read(self, part: Image | Video | Document) -> Iterator[SeenMedia]:
+    def read(self, part: Image | Video | Document) -> Generator[SeenMedia]:
         """One item for a picture or clip, one for each page of a document.
 
         Errors: InputError for media that cannot be used; MissingDependencyError for an optional package.
         """
-        match part:
-            case Image():
-                picture = load_image(part.source, limits=self._limits)
-                yield self._read_picture(picture, source_name(part.source), part.min_pixels, part.max_pixels)
-            case Document():
-                for page, picture in load_pages(part, limits=self._limits):
-                    yield self._read_picture(
-                        picture, source_name(part.source), part.min_pixels, part.max_pixels, page=page
-                    )
-            case Video():
-                yield self._read_video(part)
+        if isinstance(part, Video):
+            yield self._read_video(part)
+            return
+        name = source_name(part.source)
+        bounds = self._bounds(part)
+        fetched = fetch(part, policy=self._policy, network=self._network)
+        with closing(self._decode(fetched, settings=self._video_settings, policy=self._policy)) as decoded:
+            for value in decoded:
+                if isinstance(value, Picture):
+                    page = value.number if isinstance(part, Document) else None
+                    yield self._read_picture(value.pixels, name, bounds, page)
 
-    def _read_picture(
-        self,
-        picture: PIL.Image.Image,
-        name: str,
-        min_pixels: int | None,
-        max_pixels: int | None,
-        page: int | None = None,
-    ) -> SeenMedia:
-        settings, vision = self._image_settings, self._vision
-        low, high = pixel_bounds(
-            min_pixels, max_pixels, default_min=settings.min_pixels, default_max=settings.max_pixels
+    def _bounds(self, part: Image | Document) -> tuple[int, int]:
+        settings = self._image_settings
+        return pixel_bounds(
+            part.min_pixels, part.max_pixels, default_min=settings.min_pixels, default_max=settings.max_pixels
         )
+
+    def _read_picture(self, picture: Pixels, name: str, bounds: tuple[int, int], page: int | None) -> SeenMedia:
+        (low, high), vision = bounds, self._vision
         factor = vision.patch_size * vision.spatial_merge_size
-        check_aspect_ratio(picture.height, picture.width, name)
-        height, width = smart_resize(picture.height, picture.width, factor=factor, min_pixels=low, max_pixels=high)
+        own_height, own_width = picture.shape[:2]
+        check_aspect_ratio(own_height, own_width, name)
+        height, width = smart_resize(own_height, own_width, factor=factor, min_pixels=low, max_pixels=high)
+        check_resized(height * width, name, self._policy)
         pixels = resize(picture, height, width, backend=self._video_settings.resize_backend)
         return self._cut(
             pixels[None],
             MediaReport(
                 kind="image" if page is None else "page",
                 name=name,
-                width=picture.width,
-                height=picture.height,
+                width=own_width,
+                height=own_height,
                 resized_width=width,
                 resized_height=height,
                 num_visual_tokens=height * width // factor**2,
@@ -138,7 +145,9 @@ class MediaReader:
         )
 
     def _read_video(self, video: Video) -> SeenMedia:
-        sampled = load_video(video, settings=self._video_settings, limits=self._limits)
+        sampled = load_video(
+            video, settings=self._video_settings, policy=self._policy, network=self._network, decode=self._decode
+        )
         _, height, width, _ = sampled.frames.shape
         num_patches = len(sampled.timestamps_s) * height * width // self._vision.patch_size**2
         return self._cut(

@@ -21,14 +21,15 @@ from regard.errors import InputError, MissingDependencyError
 from regard.messages import Document
 from regard.processing.download import NETWORK, Network
 from regard.processing.fetch import describe_bytes, local_path, read_bytes, source_name
-from regard.processing.limits import DEFAULT_LIMITS, MediaLimits
+from regard.processing.fetch_policy import DEFAULT_POLICY, FetchPolicy
 
 if TYPE_CHECKING:
     from PIL import Image
 
 POINTS_PER_INCH = 72
 MAX_DPI = 1200
-_RANGE = re.compile(r"(\d+)(?:\s*(-)\s*(\d+)?)?")
+MAX_PAGES = 10_000  # chosen of one document
+_RANGE = re.compile(r"(\d{1,9})(?:\s*(-)\s*(\d{1,9})?)?")
 _PDFIUM = threading.Lock()  # the library's state is the process's, so its lock is too
 
 
@@ -39,23 +40,27 @@ def parse_pages(pages: str | None, num_pages: int) -> list[int]:
     """
     if pages is None:
         return list(range(1, num_pages + 1))
+    if not isinstance(pages, str):
+        raise InputError(f"pages is {str(pages)[:40]}; write numbers and ranges such as '1-3,7'")
     numbers: list[int] = []
     for piece in pages.split(","):
         found = _RANGE.fullmatch(piece.strip())
         if found is None:
-            raise InputError(f"{pages!r} is no list of pages; write numbers and ranges such as 1-3,7")
+            raise InputError(f"{pages[:40]!r} is no list of pages; write numbers and ranges such as 1-3,7")
         first = int(found[1])
         last = first if found[2] is None else int(found[3] or num_pages)
         if not 1 <= first <= last <= num_pages:
             raise InputError(
                 f"pages {piece.strip()!r} are not in the document, which has {num_pages}; choose from them"
             )
+        if len(numbers) + last + 1 - first > MAX_PAGES:
+            raise InputError(f"pages names more than {MAX_PAGES} pages; ask for fewer at a time")
         numbers += range(first, last + 1)
     return numbers
 
 
 def load_pages(
-    document: Document, *, limits: MediaLimits = DEFAULT_LIMITS, network: Network = NETWORK
+    document: Document, *, policy: FetchPolicy = DEFAULT_POLICY, network: Network = NETWORK
 ) -> Iterator[tuple[int, Image.Image]]:
     """Render the chosen pages, yielding (page number, RGB picture).
 
@@ -69,10 +74,11 @@ def load_pages(
             "reading PDF needs pypdfium2, which is not installed; run: pip install 'regard[pdf]'"
         ) from None
     name = source_name(document.source)
-    if not 1 <= document.dpi <= MAX_DPI:
-        raise InputError(f"dpi is {document.dpi}; it must be from 1 to {MAX_DPI}")
-    path = local_path(document.source, limits=limits)
-    source: Any = str(path) if path is not None else read_bytes(document.source, limits=limits, network=network)
+    if not isinstance(document.dpi, int | float) or not 1 <= document.dpi <= MAX_DPI:
+        raise InputError(f"dpi is {str(document.dpi)[:40]}; it must be from 1 to {MAX_DPI}")
+    path = local_path(document.source, policy=policy)
+    source: Any = str(path) if path is not None else None
+    source = source or read_bytes(document.source, "document", policy=policy, network=network)
     with _PDFIUM:
         try:
             pdf = pypdfium2.PdfDocument(source)
@@ -84,7 +90,7 @@ def load_pages(
         for number in parse_pages(document.pages, num_pages):
             with _PDFIUM:
                 try:
-                    picture = _render(pdf, number, document.dpi, name, limits)
+                    picture = _render(pdf, number, document.dpi, name, policy)
                 except pypdfium2.PdfiumError as error:
                     raise InputError(f"page {number} of {name} is damaged ({error}); leave it out") from None
             yield number, picture
@@ -108,18 +114,18 @@ def _unreadable(error: Exception, name: str, source: Any) -> InputError:
     return InputError(f"{name} is {describe_bytes(head)}, not a PDF; give a PDF")
 
 
-def _render(pdf: Any, number: int, dpi: int, name: str, limits: MediaLimits) -> Image.Image:
+def _render(pdf: Any, number: int, dpi: int, name: str, policy: FetchPolicy) -> Image.Image:
     page = pdf[number - 1]
     try:
         scale = dpi / POINTS_PER_INCH
         width, height = (round(side * scale) for side in page.get_size())
         if width < 1 or height < 1:
             raise InputError(f"page {number} of {name} is {width}x{height} pixels at {dpi} dpi; it shows nothing")
-        if width * height > limits.max_image_pixels:
-            fitting = max(1, int(dpi * (limits.max_image_pixels / (width * height)) ** 0.5))
+        if width * height > policy.max_image_pixels:
+            fitting = max(1, int(dpi * (policy.max_image_pixels / (width * height)) ** 0.5))
             raise InputError(
                 f"page {number} of {name} is {width}x{height} pixels at {dpi} dpi, "
-                f"the limit is {limits.max_image_pixels / 1e6:.1f} Mpx; use at most {fitting} dpi"
+                f"the limit is {policy.max_image_pixels / 1e6:.1f} Mpx; use at most {fitting} dpi"
             )
         bitmap = page.render(scale=scale, may_draw_forms=True)
         try:

@@ -22,6 +22,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
@@ -34,8 +35,9 @@ from regard.inputs import ModelInputs, VisionItem
 from regard.messages import Image, Message, Text, Video
 from regard.model.config import ModelConfig
 from regard.processing.chat_template import ChatTemplate
+from regard.processing.decode import Decode, decode
+from regard.processing.fetch_policy import DEFAULT_POLICY, FetchPolicy
 from regard.processing.image import ResizeBackend
-from regard.processing.limits import DEFAULT_LIMITS, MediaLimits
 from regard.processing.media import MediaReader, SeenMedia
 from regard.processing.positions import mrope_positions
 from regard.processing.side_files import read_json_object
@@ -79,9 +81,13 @@ class Processor:
         *,
         video_dialect: VideoDialect = "authors",
         resize_backend: ResizeBackend = "torch",
-        limits: MediaLimits = DEFAULT_LIMITS,
+        policy: FetchPolicy = DEFAULT_POLICY,
+        decode: Decode = decode,
     ) -> Processor:
-        """Read a model folder's side files. Errors: CheckpointError naming the file that is missing or wrong."""
+        """Read a model folder's side files. `policy` says what may be fetched, `decode` decodes it.
+
+        Errors: CheckpointError naming the file that is missing or wrong.
+        """
         raw_config = read_json_object(folder / "config.json")
         if not raw_config:
             raise CheckpointError(f"{folder} has no config.json, so it is not a model folder; check the path")
@@ -97,7 +103,7 @@ class Processor:
             config,
             tokenizer,
             ChatTemplate.from_folder(folder),
-            MediaReader.from_folder(folder, config.vision, resize_backend=resize_backend, limits=limits),
+            MediaReader.from_folder(folder, config.vision, resize_backend=resize_backend, policy=policy, decode=decode),
             generation_config=read_json_object(folder / "generation_config.json"),
             video_dialect=video_dialect,
         )
@@ -158,10 +164,11 @@ class Processor:
                     _refuse_pads(part.text)
                     parts.append(part)
                     continue
-                for item in self.media.read(part):
-                    seen.append(item)
-                    parts.append(Video(part.source) if item.is_video else Image(part.source))
-                    self._check_length(sum(one.report.num_visual_tokens for one in seen), seen)
+                with closing(self.media.read(part)) as items:
+                    for item in items:
+                        seen.append(item)
+                        parts.append(Video(part.source) if item.is_video else Image(part.source))
+                        self._check_length(sum(one.report.num_visual_tokens for one in seen), seen)
             looked.append(replace(message, parts=tuple(parts)))
         return looked, seen
 

@@ -4,7 +4,7 @@
     sampled.frames          # (n, H, W, 3) uint8, already at the model's size
     sampled.timestamps_s    # one time per temporal patch, as told to the model
 
-`frames` decides which frames and which size, `video_file` decodes them one at a time, here they are resized
+`frames` decides which frames and which size, `decode` decodes them one at a time, here they are resized
 as they come, so memory holds one full-size frame and the small ones, however long the clip is.
 
 A list of frames (paths, pictures, arrays, or one (n, H, W, 3) array) is taken whole, `sample_fps` apart
@@ -14,16 +14,19 @@ A list of frames (paths, pictures, arrays, or one (n, H, W, 3) array) is taken w
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from regard.errors import InputError
-from regard.messages import Video
+from regard.messages import Image, Video
+from regard.processing.decode import Clip, Decode, Decoded, Picture, decode
 from regard.processing.download import NETWORK, Network
-from regard.processing.fetch import local_path, read_bytes, source_name
+from regard.processing.fetch import fetch, source_name
+from regard.processing.fetch_policy import DEFAULT_POLICY, FetchPolicy
 from regard.processing.frames import (
     Timeline,
     VideoSettings,
@@ -31,9 +34,7 @@ from regard.processing.frames import (
     choose_size,
     group_timestamps,
 )
-from regard.processing.image import Pixels, load_image, resize
-from regard.processing.limits import DEFAULT_LIMITS, MediaLimits
-from regard.processing.video_file import NotConstantError, VideoFile
+from regard.processing.image import Pixels, check_resized, resize
 
 DEFAULT_SAMPLE_FPS = 2.0
 DEFAULT_SETTINGS = VideoSettings()
@@ -64,8 +65,9 @@ def load_video(
     video: Video,
     *,
     settings: VideoSettings = DEFAULT_SETTINGS,
-    limits: MediaLimits = DEFAULT_LIMITS,
+    policy: FetchPolicy = DEFAULT_POLICY,
     network: Network = NETWORK,
+    decode: Decode = decode,
 ) -> SampledVideo:
     """Sample, decode and resize a clip as `video` and the checkpoint's `settings` ask.
 
@@ -74,94 +76,78 @@ def load_video(
     """
     began = time.perf_counter()
     if isinstance(video.source, list | tuple) or (isinstance(video.source, np.ndarray) and video.source.ndim == 4):
-        return _from_frames(video, settings, limits, network, began)
-    if video.sample_fps is not None:
+        name = f"the list of {len(video.source)} frames"
+        decoded = _decode_list(video, settings, policy, network, decode)
+    elif video.sample_fps is not None:
         raise InputError(
             f"sample_fps {video.sample_fps} is given for a clip that has its own times; "
             "it belongs to lists of frames, use fps to choose how many"
         )
-    name = source_name(video.source)
-    path = local_path(video.source, limits=limits)
-    source = path if path is not None else read_bytes(video.source, limits=limits, network=network)
-    with VideoFile(source, name, limits=limits) as file:
-        timeline = file.timeline()
-        try:
-            return _from_file(file, timeline, video, settings, limits, name, began)
-        except NotConstantError:
-            timeline = file.timeline(count_packets=True)
-        try:
-            return _from_file(file, timeline, video, settings, limits, name, began)
-        except NotConstantError:
-            raise InputError(f"{name} is damaged: its frames do not decode; save or download it again") from None
+    else:
+        name = source_name(video.source)
+        decoded = decode(fetch(video, policy=policy, network=network), settings=settings, policy=policy)
+    with closing(decoded):
+        return _resized(decoded, video, settings, policy, name, began)
 
 
-def _from_file(
-    file: VideoFile,
-    timeline: Timeline,
-    video: Video,
-    settings: VideoSettings,
-    limits: MediaLimits,
-    name: str,
-    began: float,
-) -> SampledVideo:
-    indices = choose_frames(timeline, video, settings, limits=limits)
-    decoded = file.decode(sorted(set(indices)), timeline)
-    return _resized(decoded, indices, timeline, video, settings, name, began)
-
-
-def _from_frames(
-    video: Video, settings: VideoSettings, limits: MediaLimits, network: Network, began: float
-) -> SampledVideo:
+def _decode_list(
+    video: Video, settings: VideoSettings, policy: FetchPolicy, network: Network, decode: Decode
+) -> Generator[Decoded]:
     sources: Sequence[Any] = video.source
-    name = f"the list of {len(sources)} frames"
     if len(sources) == 0:
         raise InputError("the list of frames is empty; give at least one")
     timeline = Timeline(len(sources), video.sample_fps or DEFAULT_SAMPLE_FPS)
     thinned = any(option is not None for option in (video.fps, video.num_frames, video.min_frames, video.max_frames))
     whole = video if thinned else replace(video, min_frames=len(sources), max_frames=len(sources))
-    indices = choose_frames(timeline, whole, settings, limits=limits)
-
-    def loaded() -> Iterator[tuple[int, Pixels]]:
-        size = None
-        for index in sorted(set(indices)):
-            pixels = np.asarray(load_image(sources[index], limits=limits, network=network))
-            size = size or pixels.shape
-            if pixels.shape != size:
-                raise InputError(
-                    f"frame {index} is {pixels.shape[1]}x{pixels.shape[0]}, the first is {size[1]}x{size[0]}; "
-                    "give frames of one size"
-                )
-            yield index, pixels
-
-    return _resized(loaded(), indices, timeline, video, settings, name, began)
+    indices = choose_frames(timeline, whole, settings, policy=policy)
+    times = tuple(timeline.time_s(index) for index in indices)
+    yield Clip(tuple(indices), times, timeline.fps, timeline.num_frames, timeline.duration_s)
+    size = None
+    for index in sorted(set(indices)):
+        frame = fetch(Image(sources[index]), policy=policy, network=network)
+        for value in decode(frame, settings=settings, policy=policy):
+            if isinstance(value, Picture):
+                size = size or value.pixels.shape
+                if value.pixels.shape != size:
+                    raise InputError(
+                        f"frame {index} is {value.pixels.shape[1]}x{value.pixels.shape[0]}, "
+                        f"the first is {size[1]}x{size[0]}; give frames of one size"
+                    )
+                yield Picture(value.pixels, index)
 
 
 def _resized(
-    decoded: Iterable[tuple[int, Pixels]],
-    indices: list[int],
-    timeline: Timeline,
+    decoded: Iterator[Decoded],
     video: Video,
     settings: VideoSettings,
+    policy: FetchPolicy,
     name: str,
     began: float,
 ) -> SampledVideo:
     """Put each decoded frame, resized, into every place that asks for it."""
+    clip = Clip((), (), 1.0, 0, 0.0)
     small: list[Pixels] = []
     size, target = (0, 0), (0, 0)
-    for index, pixels in decoded:
+    for value in decoded:
+        if isinstance(value, Clip):
+            clip, small = value, []
+            continue
         if not small:
-            size = pixels.shape[0], pixels.shape[1]
-            target = choose_size(len(indices), *size, video, settings)
-        small += [resize(pixels, *target, backend=settings.resize_backend)] * indices.count(index)
-    times = tuple(timeline.time_s(index) for index in indices)
+            size = value.pixels.shape[0], value.pixels.shape[1]
+            target = choose_size(len(clip.indices), *size, video, settings)
+            check_resized(len(clip.indices) * target[0] * target[1], name, policy)
+        frame = resize(value.pixels, *target, backend=settings.resize_backend)
+        small += [frame] * clip.indices.count(value.number)
+    if len(small) != len(clip.indices) or not small:
+        raise InputError(f"{name} is damaged: its frames do not decode; save or download it again")
     return SampledVideo(
         frames=np.stack(small),
-        frame_indices=tuple(indices),
-        frame_times_s=times,
-        timestamps_s=group_timestamps(times, settings.temporal_patch_size),
-        source_fps=timeline.fps,
-        num_source_frames=timeline.num_frames,
-        duration_s=timeline.duration_s,
+        frame_indices=clip.indices,
+        frame_times_s=clip.times_s,
+        timestamps_s=group_timestamps(clip.times_s, settings.temporal_patch_size),
+        source_fps=clip.fps,
+        num_source_frames=clip.num_frames,
+        duration_s=clip.duration_s,
         width=size[1],
         height=size[0],
         decode_s=time.perf_counter() - began,

@@ -34,9 +34,9 @@ from PIL import Image
 
 from regard.errors import InputError, MissingDependencyError
 from regard.processing.fetch import describe_bytes
+from regard.processing.fetch_policy import FetchPolicy
 from regard.processing.frames import Timeline
 from regard.processing.image import Pixels
-from regard.processing.limits import MediaLimits
 
 if TYPE_CHECKING:
     from av import VideoFrame
@@ -59,7 +59,7 @@ class VideoFile:
     Errors: every method raises InputError with the source's name for damaged input.
     """
 
-    def __init__(self, source: Path | bytes, name: str, *, limits: MediaLimits) -> None:
+    def __init__(self, source: Path | bytes, name: str, *, policy: FetchPolicy) -> None:
         try:
             import av
         except ImportError:
@@ -67,7 +67,7 @@ class VideoFile:
                 "reading video needs PyAV, which is not installed; run: pip install 'regard[video]'"
             ) from None
         self._av = av
-        self._source, self._name, self._limits = source, name, limits
+        self._source, self._name, self._policy = source, name, policy
         self._container: InputContainer
         self._stream: VideoStream
         self._open()
@@ -103,13 +103,13 @@ class VideoFile:
             raise InputError(f"{self._name} holds no video that can be decoded; give a clip with pictures")
         self._stream = pictures[0]
         context = self._stream.codec_context
-        if context.width * context.height > self._limits.max_image_pixels:
+        if context.width * context.height > self._policy.max_image_pixels:
             self._container.close()
             raise InputError(
                 f"{self._name} has frames of {context.width}x{context.height} pixels, "
-                f"the limit is {self._limits.max_image_pixels / 1e6:.1f} Mpx; scale it down"
+                f"the limit is {self._policy.max_image_pixels / 1e6:.1f} Mpx; scale it down"
             )
-        context.options = {"max_pixels": str(self._limits.max_image_pixels)}  # a stream may grow on the way
+        context.options = {"max_pixels": str(self._policy.max_image_pixels)}  # a stream may grow on the way
         context.thread_type = "AUTO"
 
     def _unreadable(self, error: Exception) -> InputError:
