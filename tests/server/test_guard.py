@@ -256,9 +256,14 @@ def test_draining_does_not_wait_for_ever(nano: LLM) -> None:
 @pytest.mark.slow
 def test_the_command_says_where_it_is_and_stops_in_good_order() -> None:
     command = [sys.executable, "-m", "regard", "serve", "--port", "0", "--decoders", "1"]
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env={**os.environ, "REGARD_API_KEYS": "a,b"})
+    environment = {**os.environ, "REGARD_API_KEYS": "a,b"}
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment)
     assert process.stderr is not None
+    # A server that says less than it should must fail here, not make the tests wait for a line that never comes.
+    watchdog = threading.Timer(120, process.kill)
+    watchdog.start()
     page, api = process.stderr.readline().split(), process.stderr.readline().split()
+    watchdog.cancel()
     assert page[0] == "page:" and api[1] == page[1].removesuffix("/") + "/v1"
     assert httpx2.get(f"{api[1]}/models", trust_env=False).status_code == 401
     headers = {"Authorization": "Bearer b"}
