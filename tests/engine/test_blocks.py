@@ -69,6 +69,34 @@ def test_free_blocks_are_used_before_cached_ones() -> None:
     assert pool.allocate() != cached
 
 
+def test_memory_that_was_never_written_is_left_alone_while_there_is_room() -> None:
+    """A server that ran for hours had touched all of its cache: each new sequence began in the middle of nowhere."""
+    pool, touched = BlockPool(100_000, 16, max_cached=200), set()
+    for number in range(2000):
+        table: list[int] = []
+        for _ in range(5):
+            block = pool.allocate(after=table[-1] if table else None)
+            assert block is not None
+            table.append(block)
+            pool.name(block, f"{number}, {block}".encode())
+        touched |= set(table)
+        for block in table:
+            pool.release(block)
+    pool.check_integrity([])
+    assert len(touched) < 5 * 200
+
+
+def test_the_oldest_content_goes_when_too_much_is_kept() -> None:
+    pool = BlockPool(8, 16, max_cached=2)
+    blocks = [pool.allocate() for _ in range(4)]
+    for number, block in enumerate(blocks):
+        assert block is not None
+        pool.name(block, bytes([number]))
+        pool.release(block)
+    assert [pool.find(bytes([number])) for number in range(4)] == [None, None, *blocks[2:]]
+    pool.check_integrity([])
+
+
 def test_wrong_books_are_noticed() -> None:
     pool = BlockPool(2, 16)
     block = pool.allocate()
@@ -83,7 +111,11 @@ def test_wrong_books_are_noticed() -> None:
 @given(st.integers(0, 2**32), st.integers(1, 12))
 def test_the_books_are_right_after_any_sequence_of_operations(seed: int, num_blocks: int) -> None:
     rng = random.Random(seed)
-    pool, tables, keys = BlockPool(num_blocks, 4), [[] for _ in range(3)], [bytes([i]) for i in range(6)]
+    pool, tables, keys = (
+        BlockPool(num_blocks, 4, rng.choice([None, 0, 2])),
+        [[] for _ in range(3)],
+        [bytes([i]) for i in range(6)],
+    )
     for _ in range(120):
         table, action = rng.choice(tables), rng.randrange(4)
         if action == 0:

@@ -5,7 +5,8 @@
     the rest  half to the paged cache, three tenths to the vision tower while it encodes, a tenth to the vision cache,
               a tenth to everything else
 
-On a CPU the paged cache is at most MAX_CPU_CACHE_BYTES; its memory is taken only as it is used.
+On a CPU the paged cache is at most MAX_CPU_CACHE_BYTES; its memory is taken only as it is used. What nobody uses any
+more it keeps for the prefix cache: one longest context, at most MAX_CPU_PREFIX_BYTES, so that memory settles.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from regard.model.config import ModelConfig, VisionConfig
 
 MAX_VISION_CACHE_BYTES = 1024**3
 MAX_CPU_CACHE_BYTES = 8 * 1024**3
+MAX_CPU_PREFIX_BYTES = 2 * 1024**3
 UNKNOWN_MEMORY_BYTES = 2 * 1024**3  # where the system does not say
 _MIB = 1024**2
 
@@ -35,6 +37,7 @@ class Budget:
     dtype: torch.dtype
     block_size: int
     num_blocks: int
+    num_cached_blocks: int
     vision_bytes: int
     vision_cache_bytes: int
 
@@ -58,11 +61,16 @@ class Budget:
         rest = _rest_bytes(device, max_memory, memory_utilization)
         block_bytes = bytes_per_block(config.text, block_size, dtype)
         cache_bytes = rest // 2 if device.type != "cpu" else min(rest // 2, MAX_CPU_CACHE_BYTES)
+        num_blocks = max(0, cache_bytes // block_bytes)
+        one_context = -(-config.text.max_position_embeddings // block_size)
         budget = cls(
             vision=config.vision,
             dtype=dtype,
             block_size=block_size,
-            num_blocks=max(0, cache_bytes // block_bytes),
+            num_blocks=num_blocks,
+            num_cached_blocks=num_blocks
+            if device.type != "cpu"
+            else min(one_context, MAX_CPU_PREFIX_BYTES // block_bytes),
             vision_bytes=rest * 3 // 10,
             vision_cache_bytes=min(rest // 10, MAX_VISION_CACHE_BYTES),
         )

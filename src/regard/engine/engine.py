@@ -112,7 +112,7 @@ class Engine:
             dtype=model.dtype,
             device=model.device,
         )
-        self.pool = BlockPool(self.budget.num_blocks, config.block_size)
+        self.pool = BlockPool(self.budget.num_blocks, config.block_size, self.budget.num_cached_blocks)
         self.scheduler = Scheduler(
             self.pool,
             max_tokens_per_step=config.max_tokens_per_step,
