@@ -83,7 +83,7 @@ def test_memory_that_was_never_written_is_left_alone_while_there_is_room() -> No
         for block in table:
             pool.release(block)
     pool.check_integrity([])
-    assert len(touched) < 5 * 200
+    assert len(touched) < 1200
 
 
 def test_the_oldest_content_goes_when_too_much_is_kept() -> None:

@@ -7,9 +7,10 @@ A block is room for `block_size` tokens in all layers. It is in one of three sta
     free      by none, and its content means nothing
 
 Blocks next to each other are read as one run (`kernels/paged_attention.py`), so a sequence grows into the next block
-while it can, and otherwise goes on in the middle of a wide gap, where it has room to grow. Where memory is taken only
-as it is written (on a CPU), blocks that were never written cost nothing yet: gaps between those that were come first,
-and at most `max_cached` blocks are kept for the prefix cache, so that a server's memory stops growing.
+while it can, and otherwise goes on in the middle of the widest gap, where it has room to grow. Where memory is taken
+only as it is written (on a CPU), blocks that were never written cost nothing yet: gaps are looked for in the first
+part of the pool, which widens when they become narrow, and at most `max_cached` blocks are kept for the prefix cache.
+So a server's memory stops growing.
 
 It does not know tokens, requests or tensors.
 """
@@ -21,7 +22,8 @@ from collections import Counter, OrderedDict
 from collections.abc import Iterable, Sequence
 
 _USED, _FREE = b"\0"[0], b"\1"[0]
-_ROOM = 16  # blocks that a new run should find in front of it
+_ROOM = 8  # blocks: where no gap is wider, the part of the pool that is in use widens
+_FIRST_PART = 1024  # blocks
 
 
 class BlockPool:
@@ -30,7 +32,7 @@ class BlockPool:
     def __init__(self, num_blocks: int, block_size: int, max_cached: int | None = None) -> None:
         self.num_blocks, self.block_size = num_blocks, block_size
         self._max_cached = num_blocks if max_cached is None else max_cached
-        self._num_touched = 0  # no block from this one on was ever used
+        self._part = min(num_blocks, _FIRST_PART)  # new runs begin before this block
         self._num_users = [0] * num_blocks
         self._key_of: list[bytes | None] = [None] * num_blocks
         self._block_of: dict[bytes, int] = {}
@@ -63,26 +65,16 @@ class BlockPool:
         self._free[block] = _USED
         self._num_free -= 1
         self._num_users[block] = 1
-        self._num_touched = max(self._num_touched, block + 1)
         return block
 
     def _free_block(self) -> int:
-        """Where there is room to grow: inside the widest gap between used blocks, else behind all that were ever used.
-
-        The middle of the gap, or its start if no one grows into it.
-        """
-        start, end = self._widest_gap(self._num_touched)
-        if end - start < _ROOM:
-            ahead = self._num_touched + _ROOM if self._num_touched else 0
-            if ahead < self.num_blocks:
-                return ahead
-            start, end = self._widest_gap(self.num_blocks)
-        return start if start == 0 else (start + end) // 2
-
-    def _widest_gap(self, end: int) -> tuple[int, int]:
-        """The longest run of free blocks before block `end`; empty if there is none."""
-        gaps = (match.span() for match in re.compile(b"\1+").finditer(self._free, 0, end))
-        return max(gaps, key=lambda gap: gap[1] - gap[0], default=(0, 0))
+        """Where there is most room to grow: the middle of the widest gap, or its start if no one grows into it."""
+        while True:
+            gaps = (match.span() for match in re.compile(b"\1+").finditer(self._free, 0, self._part))
+            start, end = max(gaps, key=lambda gap: gap[1] - gap[0], default=(0, 0))
+            if end - start >= _ROOM or self._part == self.num_blocks:
+                return start if start == 0 else (start + end) // 2
+            self._part = min(self.num_blocks, self._part + max(_FIRST_PART // 4, self._part // 4))
 
     def share(self, block: int) -> None:
         """One more user of a block that is used or cached."""
