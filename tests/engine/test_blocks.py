@@ -30,6 +30,24 @@ def test_sequences_that_grow_in_turns_stay_in_one_run_each() -> None:
     assert [len(slot_runs(table, 128, 16)) for table in tables] == [1, 1, 1, 1]
 
 
+def test_a_long_prompt_among_short_ones_is_one_run() -> None:
+    pool = BlockPool(1000, 16)
+    tables: list[list[int]] = []
+    for number in range(20):
+        block = pool.allocate(num_wanted=2)
+        assert block is not None
+        tables.append([block])
+        if number % 2:
+            pool.release(tables.pop()[0])
+    table: list[int] = []
+    for missing in range(100, 0, -1):
+        block = pool.allocate(table[-1] if table else None, missing)
+        assert block is not None
+        table.append(block)
+    assert len(slot_runs(table, 1600, 16)) == 1
+    pool.check_integrity([*tables, table])
+
+
 def test_when_all_blocks_are_used_there_is_none() -> None:
     pool = BlockPool(2, 16)
     assert pool.allocate() is not None and pool.allocate() is not None

@@ -7,10 +7,10 @@ A block is room for `block_size` tokens in all layers. It is in one of three sta
     free      by none, and its content means nothing
 
 Blocks next to each other are read as one run (`kernels/paged_attention.py`), so a sequence grows into the next block
-while it can, and otherwise goes on in the middle of the widest gap, where it has room to grow. Where memory is taken
-only as it is written (on a CPU), blocks that were never written cost nothing yet: gaps are looked for in the first
-part of the pool, which widens when they become narrow, and at most `max_cached` blocks are kept for the prefix cache.
-So a server's memory stops growing.
+while it can, and otherwise goes on in the first gap that has room for what it needs now, with some room to grow for it
+and for its neighbour; without such a gap in the middle of the widest. Where memory is taken only as it is written (on
+a CPU), blocks that were never written cost nothing yet: the first gaps are used again and again, and at most
+`max_cached` blocks are kept for the prefix cache. So a server's memory stops growing.
 
 It does not know tokens, requests or tensors.
 """
@@ -22,8 +22,7 @@ from collections import Counter, OrderedDict
 from collections.abc import Iterable, Sequence
 
 _USED, _FREE = b"\0"[0], b"\1"[0]
-_ROOM = 8  # blocks: where no gap is wider, the part of the pool that is in use widens
-_FIRST_PART = 1024  # blocks
+_ROOM = 8  # blocks that a sequence should be able to grow before it must go on elsewhere
 
 
 class BlockPool:
@@ -32,7 +31,6 @@ class BlockPool:
     def __init__(self, num_blocks: int, block_size: int, max_cached: int | None = None) -> None:
         self.num_blocks, self.block_size = num_blocks, block_size
         self._max_cached = num_blocks if max_cached is None else max_cached
-        self._part = min(num_blocks, _FIRST_PART)  # new runs begin before this block
         self._num_users = [0] * num_blocks
         self._key_of: list[bytes | None] = [None] * num_blocks
         self._block_of: dict[bytes, int] = {}
@@ -49,12 +47,15 @@ class BlockPool:
         """How many sequences use a block."""
         return self._num_users[block]
 
-    def allocate(self, after: int | None = None) -> int | None:
-        """A block with one user, if possible the one that follows `after`; None if all are used."""
+    def allocate(self, after: int | None = None, num_wanted: int = 1) -> int | None:
+        """A block with one user, if possible the one that follows `after`; None if all are used.
+
+        `num_wanted` blocks, this one among them, will be asked for at once.
+        """
         if after is not None and after + 1 < self.num_blocks and self._free[after + 1] == _FREE:
             block = after + 1
         elif self._num_free:
-            block = self._free_block()
+            block = self._free_block(num_wanted)
         elif self._cached:
             block, _ = self._cached.popitem(last=False)
             self._forget(block)
@@ -67,14 +68,18 @@ class BlockPool:
         self._num_users[block] = 1
         return block
 
-    def _free_block(self) -> int:
-        """Where there is most room to grow: the middle of the widest gap, or its start if no one grows into it."""
-        while True:
-            gaps = (match.span() for match in re.compile(b"\1+").finditer(self._free, 0, self._part))
-            start, end = max(gaps, key=lambda gap: gap[1] - gap[0], default=(0, 0))
-            if end - start >= _ROOM or self._part == self.num_blocks:
-                return start if start == 0 else (start + end) // 2
-            self._part = min(self.num_blocks, self._part + max(_FIRST_PART // 4, self._part // 4))
+    def _free_block(self, num_wanted: int) -> int:
+        """Where to go on: in the first gap with room for `num_wanted` blocks and more, else inside the widest."""
+        widest = (0, 0)
+        for match in re.finditer(b"\1+", self._free):
+            start, end = match.span()
+            begin = start if start == 0 else start + _ROOM  # the sequence in front of the gap may grow
+            if end - begin >= num_wanted + _ROOM:
+                return begin
+            if end - start > widest[1] - widest[0]:
+                widest = start, end
+        start, end = widest
+        return start if start == 0 else (start + end) // 2
 
     def share(self, block: int) -> None:
         """One more user of a block that is used or cached."""

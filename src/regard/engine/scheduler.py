@@ -137,8 +137,8 @@ class Scheduler:
 
     def _reserve(self, sequence: Sequence, num_tokens: int) -> bool:
         """Get blocks for `num_tokens` tokens, preempting the youngest others if need be; False if it was this one."""
-        while len(sequence.blocks) * self.pool.block_size < num_tokens:
-            block = self.pool.allocate(after=sequence.blocks[-1] if sequence.blocks else None)
+        while (num_missing := -(-num_tokens // self.pool.block_size) - len(sequence.blocks)) > 0:
+            block = self.pool.allocate(sequence.blocks[-1] if sequence.blocks else None, num_missing)
             if block is not None:
                 sequence.blocks.append(block)
                 continue
