@@ -205,7 +205,7 @@ def _pad(encoded: list[EncodedSample]) -> dict[str, Any]:
 
 def _source(sample: Sample) -> PILImage.Image:
     """The picture that the first turn shows, as it was rendered."""
-    picture: PILImage.Image = next(part for part in sample.messages[0].parts if isinstance(part, Image)).source
+    picture: PILImage.Image = next(part for part in sample.prompt[-1].parts if isinstance(part, Image)).source
     return picture
 
 

@@ -15,7 +15,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from regard.messages import Message
+from regard.messages import Message, Text
 from regard.processing.processor import Processor
 from regard.train.world.sample import VERBATIM_END, VERBATIM_START, Sample
 
@@ -45,29 +45,41 @@ class Encoder:
     def encode(self, sample: Sample) -> EncodedSample:
         """The first prompt through the processor, then answers and further questions after it.
 
-        Only the first turn may show media. The family's templates write a later turn the same whether it is
-        rendered alone or in place, so the pieces can be joined (checked in tests).
+        The family's templates write a later turn the same whether it is rendered alone or in place, so the pieces
+        can be joined, and those with pictures keep their positions but for where they start (checked in tests).
         """
-        inputs = self._processor(sample.messages[:1])
+        prompt = sample.prompt
+        inputs = self._processor(prompt)
         ids, labels = list(inputs.input_ids), [IGNORED] * len(inputs.input_ids)
-        for message in sample.messages[1:]:
+        positions = [inputs.position_ids]
+        items = list(inputs.items)
+        next_position = len(ids) + inputs.rope_delta
+        for message in sample.messages[len(prompt) :]:
             if message.role == "assistant":
                 answer = self.answer_ids(message)
-                ids += answer + self._end
+                piece = answer + self._end
                 # The newline after the end mark is never generated and not learned.
                 labels += [*answer, self._end[0], *[IGNORED] * (len(self._end) - 1)]
+            elif all(isinstance(part, Text) for part in message.parts):
+                piece = self._processor.tokenizer.encode(self._processor.template.render([message]))
+                labels += [IGNORED] * len(piece)
             else:
-                question = self._processor.tokenizer.encode(self._processor.template.render([message]))
-                ids += question
-                labels += [IGNORED] * len(question)
-        prompt_length = len(inputs.input_ids)
-        later = np.arange(prompt_length, len(ids), dtype=np.int64) + inputs.rope_delta
+                more = self._processor([message])
+                ids += list(more.input_ids)
+                labels += [IGNORED] * len(more.input_ids)
+                positions.append(more.position_ids + next_position)
+                items += more.items
+                next_position += len(more.input_ids) + more.rope_delta
+                continue
+            ids += piece
+            positions.append(np.tile(np.arange(next_position, next_position + len(piece), dtype=np.int64), (3, 1)))
+            next_position += len(piece)
         return EncodedSample(
             input_ids=np.array(ids, dtype=np.int64),
-            position_ids=np.concatenate([inputs.position_ids, np.tile(later, (3, 1))], axis=1),
+            position_ids=np.concatenate(positions, axis=1),
             labels=np.array(labels, dtype=np.int64),
-            pixel_values=[item.pixel_values for item in inputs.items],
-            grids=[item.grid_thw for item in inputs.items],
+            pixel_values=[item.pixel_values for item in items],
+            grids=[item.grid_thw for item in items],
         )
 
     def answer_ids(self, message: Message) -> list[int]:

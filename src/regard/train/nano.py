@@ -16,12 +16,13 @@ from functools import partial
 from typing import Any
 
 from regard.train.batches import Generator, TaskShare
-from regard.train.world import clips, lines, scenes, talk
+from regard.train.world import clips, figures, lines, scenes, talk
 from regard.train.world.screens import KINDS, ScreenBank
 from regard.train.world.shapes import SHAPES
 from regard.train.world.turns import screen_turns
 
 VOCAB_SIZE = 4096
+TALK_STEPS, POLISH_STEPS = 3496, 560
 
 CONFIG: dict[str, Any] = {
     "architectures": ["Qwen3VLForConditionalGeneration"],
@@ -123,13 +124,14 @@ def stages(screen_bank: ScreenBank) -> tuple[Stage, ...]:
         TaskShare("lines", 16, partial(lines.make, held_out=False), has_one_size=True),
         TaskShare("screens", 8, partial(screen, num_turns=10), weight=2.0),
         TaskShare("scenes", 8, partial(scene, num_turns=8), weight=2.0),
+        TaskShare("figures", 4, partial(figures.make, held_out=False, num_turns=4)),
         TaskShare("clips", 4, partial(clips.make, held_out=False, num_turns=4)),
         TaskShare("talk", 2, partial(talk.make, held_out=False), weight=0.3),
     )
-    talk_stage = Stage("talk", 12000, 1.5e-3, tower_lr_factor=0.7, shares=shares)
+    talk_stage = Stage("talk", TALK_STEPS, 1.5e-3, tower_lr_factor=0.7, shares=shares)
     polish = Stage(
         "polish",
-        2000,
+        POLISH_STEPS,
         1.5e-3,
         tower_lr_factor=0.7,
         warmup_steps=20,
@@ -145,6 +147,7 @@ def generators(screen_bank: ScreenBank) -> tuple[Generator, ...]:
         partial(lines.make, held_out=False),
         partial(scenes.make, held_out=False),
         partial(clips.make, held_out=False),
+        partial(figures.make, held_out=False),
         partial(talk.make, held_out=False),
         partial(screen_turns, bank=screen_bank, num_turns=1),
     )

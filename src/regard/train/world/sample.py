@@ -56,6 +56,17 @@ class Sample:
         """The wanted answer as a user would read it."""
         return plain(self.messages[-1].text)
 
+    @property
+    def prompt(self) -> tuple[Message, ...]:
+        """What comes before the first answer: a system message or none, and the first question."""
+        first = next(index for index, message in enumerate(self.messages) if message.role == "assistant")
+        return self.messages[:first]
+
+    @property
+    def question(self) -> str:
+        """The text of the first question."""
+        return self.prompt[-1].text
+
 
 def verbatim(text: str) -> str:
     """Mark text that must be read off the picture."""
