@@ -35,6 +35,7 @@ PACKAGE = ROOT / "src" / "regard"
 FILES = (ROOT / "README.md", ROOT / "docs" / "cli.md", NANO_FOLDER / "README.md")
 NANO_RESULT = ROOT / "benchmarks" / "nano.json"
 FOLDED = (
+    "apps",
     "bench",
     "cli",
     "client",

@@ -54,6 +54,25 @@ def draw(picture: Image.Image, boxes: Sequence[Box] = (), points: Sequence[Point
     return canvas
 
 
+def draw_lines(
+    picture: Image.Image, things: Sequence[tuple[str, Sequence[tuple[float, float, float, float]]]]
+) -> Image.Image:
+    """Return a copy of the picture with things of lines (x1, y1, x2, y2) on it, each labelled at its upper left."""
+    canvas = picture.convert("RGB")
+    pen = ImageDraw.Draw(canvas)
+    line_px = max(2, round(min(canvas.size) / 300))
+    text_px = max(12, round(min(canvas.size) / 35))
+    for number, (_, lines) in enumerate(things):
+        for ink, width in (((255, 255, 255), line_px + 2), (COLORS[number % len(COLORS)], line_px)):
+            for line in lines:
+                pen.line(line, fill=ink, width=width)
+    for number, (label, lines) in enumerate(things):
+        if lines:
+            corner = (min(min(line[::2]) for line in lines), min(min(line[1::2]) for line in lines))
+            _draw_label(pen, canvas.size, corner, label, COLORS[number % len(COLORS)], text_px)
+    return canvas
+
+
 def _draw_box(pen: ImageDraw.ImageDraw, box: Box, color: Color, line_px: int) -> None:
     left, right = sorted((box.x1, box.x2))
     top, bottom = sorted((box.y1, box.y2))

@@ -16,6 +16,7 @@ import pytest
 
 if TYPE_CHECKING:
     import openai
+    from playwright.sync_api import Browser
 
     from regard.llm import LLM
     from regard.server.run import DrainingServer
@@ -87,6 +88,19 @@ def client(server: Running) -> Iterator[openai.OpenAI]:
     openai = pytest.importorskip("openai", reason="openai is not installed")
     with openai.OpenAI(base_url=f"{server.url}/v1", api_key="none", max_retries=0) as one:
         yield one
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    """Headless Chromium for all tests of the page."""
+    from playwright.sync_api import sync_playwright
+
+    from regard.train.world.browser import CHROMIUM
+
+    with sync_playwright() as playwright:
+        one = playwright.chromium.launch(executable_path=str(CHROMIUM), args=["--no-sandbox", "--disable-gpu"])
+        yield one
+        one.close()
 
 
 def png(width: int = 320, height: int = 200) -> bytes:

@@ -32,6 +32,7 @@ MODEL = {
         "max_file_bytes": 512_000_000,
     },
 }
+HOW_TO_ALLOW = "its operator can allow it with regard serve --allow-agent"
 PRESETS = [
     {"name": "greedy", "title": "the likeliest token every time", "settings": {"temperature": 0.0, "max_tokens": 1024}},
     {
@@ -45,7 +46,7 @@ PRESETS = [
 
 @dataclass(frozen=True)
 class Says:
-    """One answer. `pause_s` between its pieces; `status` other than 200 is an error with `text`; `cut` breaks it off."""
+    """One answer. `pause_s` between its pieces; `status` not 200: an error with `text`; `cut` breaks it off."""
 
     text: str = ""
     thinking: str = ""
@@ -56,6 +57,17 @@ class Says:
     pause_s: float = 0.0
     status: int = 200
     cut: bool = False
+
+
+@dataclass(frozen=True)
+class Ran:
+    """One run of an application: `files` are (path, bytes); `error` ends it instead; `forever` never ends."""
+
+    result: Mapping[str, Any] = field(default_factory=dict)
+    files: Sequence[tuple[str, bytes]] = ()
+    progress: Sequence[tuple[int, int, str]] = ()
+    error: str = ""
+    forever: bool = False
 
 
 def saw(kind: str = "image", width: int = 352, height: int = 256, **more: Any) -> dict[str, Any]:
@@ -75,16 +87,18 @@ class PageServer:
     """What runs: `scripts` are answered one after the other, the last again and again."""
 
     url: str
-    scripts: list[Says]
+    scripts: list[Says | Ran]
     key: str | None = None
     bodies: list[Any] = field(default_factory=list)
     uploads: list[bytes] = field(default_factory=list)
+    made: dict[str, bytes] = field(default_factory=dict)
+    allows_agent: bool = False
     num_sent: int = 0
     hung_up: threading.Event = field(default_factory=threading.Event)
 
 
 @contextmanager
-def serving(*scripts: Says, key: str | None = None) -> Iterator[PageServer]:
+def serving(*scripts: Says | Ran, key: str | None = None) -> Iterator[PageServer]:
     """Serve on a free port of this machine."""
 
     class Handler(BaseHTTPRequestHandler):
@@ -98,7 +112,7 @@ def serving(*scripts: Says, key: str | None = None) -> Iterator[PageServer]:
             if path.startswith("/v1/"):
                 if self.is_locked():
                     return
-                self.send_json({"data": [MODEL] if path == "/v1/models" else PRESETS})
+                self.send_api(path)
                 return
             file = WEB_FOLDER / (path.lstrip("/") or "index.html")
             if not file.is_file():
@@ -116,13 +130,43 @@ def serving(*scripts: Says, key: str | None = None) -> Iterator[PageServer]:
                 return
             server.bodies.append(json.loads(body))
             script = server.scripts.pop(0) if len(server.scripts) > 1 else server.scripts[0]
-            if script.status != 200:
+            if isinstance(script, Says) and script.status != 200:
                 self.send_json({"error": {"message": script.text}}, script.status)
                 return
             try:
-                self.stream(script)
+                self.begin_stream()
+                if isinstance(script, Ran):
+                    self.run(script)
+                else:
+                    self.stream(script)
             except OSError:
                 server.hung_up.set()
+
+        def send_api(self, path: str) -> None:
+            if path.startswith("/v1/files/"):
+                self.send(server.made[path.split("/")[3]], "application/octet-stream")
+                return
+            apps = [
+                {"id": name, "is_allowed": name != "agent" or server.allows_agent, "how_to_allow": HOW_TO_ALLOW}
+                for name in ("locate", "document", "video", "code", "tutor", "agent")
+            ]
+            self.send_json({"data": {"/v1/models": [MODEL], "/v1/apps": apps}.get(path, PRESETS)})
+
+        def run(self, script: Ran) -> None:
+            for done, total, text in script.progress:
+                self.send_data({"type": "progress", "done": done, "total": total, "text": text})
+            while script.forever:
+                self.send_data({"type": "progress", "done": 0, "total": 0, "text": "on and on"})
+                time.sleep(0.02)
+            if script.error:
+                self.send_data({"type": "error", "error": {"message": script.error}})
+                return
+            files = []
+            for path, data in script.files:
+                server.made[f"made-{len(server.made)}"] = data
+                name = path.rpartition("/")[2]
+                files.append({"id": list(server.made)[-1], "name": name, "path": path, "bytes": len(data)})
+            self.send_data({"type": "result", "result": script.result, "files": files})
 
         def is_locked(self) -> bool:
             is_wrong = key is not None and self.headers.get("Authorization") != f"Bearer {key}"
@@ -130,12 +174,14 @@ def serving(*scripts: Says, key: str | None = None) -> Iterator[PageServer]:
                 self.send_json({"error": {"message": "this server needs a key"}}, 401)
             return is_wrong
 
-        def stream(self, script: Says) -> None:
+        def begin_stream(self) -> None:
             self.close_connection = True
             self.send_response(200)
             self.send_header("Content-Type", "text/event-stream")
             self.send_header("Connection", "close")
             self.end_headers()
+
+        def stream(self, script: Says) -> None:
             for name, text in (("reasoning_content", script.thinking), ("content", script.text)):
                 for start in range(0, len(text), 6):
                     self.send_event({name: text[start : start + 6]}, None)
@@ -149,8 +195,10 @@ def serving(*scripts: Says, key: str | None = None) -> Iterator[PageServer]:
 
         def send_event(self, delta: Any, finish: str | None, more: Any = None, **fields: Any) -> None:
             choice = {"index": 0, "delta": delta, "finish_reason": finish, **(more or {})}
-            chunk = {"model": MODEL["id"], "choices": [choice], **fields}
-            self.wfile.write(f"data: {json.dumps(chunk)}\n\n".encode())
+            self.send_data({"model": MODEL["id"], "choices": [choice], **fields})
+
+        def send_data(self, value: Any) -> None:
+            self.wfile.write(f"data: {json.dumps(value)}\n\n".encode())
             self.wfile.flush()
             server.num_sent += 1
 

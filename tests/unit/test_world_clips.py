@@ -95,7 +95,7 @@ def test_the_first_of_two_is_named_in_either_place_of_the_question(training):
 
 
 def test_held_out_clips_use_words_that_training_never_shows():
-    assert not set(clips._TRAINING_WORDS) & set(clips._HELD_OUT_WORDS)
+    assert not set(clips.TRAINING_WORDS) & set(clips.HELD_OUT_WORDS)
     asked = " ".join(s.messages[0].text + s.answer for s in _samples(2, held_out=True))
-    assert any(word in asked for word in clips._HELD_OUT_WORDS)
-    assert not any(f"word {word} " in asked for word in clips._TRAINING_WORDS)
+    assert any(word in asked for word in clips.HELD_OUT_WORDS)
+    assert not any(f"word {word} " in asked for word in clips.TRAINING_WORDS)

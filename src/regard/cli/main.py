@@ -18,16 +18,23 @@ from typing import Annotated
 import typer
 
 from regard import __version__
+from regard.cli.agent import agent
 from regard.cli.ask import ask
+from regard.cli.batch import batch
 from regard.cli.bench import bench
 from regard.cli.chat import chat
+from regard.cli.code import code
 from regard.cli.doctor import doctor
+from regard.cli.document import document
 from regard.cli.eval import eval_command
+from regard.cli.locate import locate
 from regard.cli.models import models
 from regard.cli.parity import parity
 from regard.cli.quantize import quantize_command
 from regard.cli.serve import serve
+from regard.cli.solve import solve
 from regard.cli.train import train
+from regard.cli.video import video
 from regard.errors import RegardError
 
 EXIT_FAILED, EXIT_BAD_INPUT, EXIT_INTERRUPTED = 1, 2, 130
@@ -53,6 +60,13 @@ app.command()(train)
 app.command("eval")(eval_command)
 app.command("quantize")(quantize_command)
 app.command()(bench)
+app.command()(document)
+app.command()(batch)
+app.command()(locate)
+app.command()(agent)
+app.command()(solve)
+app.command()(code)
+app.command()(video)
 
 
 def main() -> None:

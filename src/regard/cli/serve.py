@@ -51,6 +51,9 @@ def serve(
     file_hours: Annotated[float, typer.Option(help="Uploaded files are forgotten after so many hours.")] = 24.0,
     drain_seconds: Annotated[float, typer.Option(help="Time that running answers get when the server stops.")] = 30.0,
     decoders: Annotated[int, typer.Option(min=1, help="Processes that decode media.")] = 2,
+    allow_agent: Annotated[
+        bool, typer.Option("--allow-agent", help="Let whoever may call the server start a browser agent here.")
+    ] = False,
     device: Annotated[str, typer.Option(help="auto, cuda, cuda:N, mps or cpu.")] = "auto",
     dtype: Annotated[str, typer.Option(help="auto, float32, bfloat16 or float16.")] = "auto",
     precision: Annotated[str, typer.Option(help="auto, or on CPUs int8 or int4: smaller and faster weights.")] = "auto",
@@ -78,6 +81,7 @@ def serve(
         max_messages=max_messages,
         file_ttl_s=file_hours * 3600,
         drain_s=drain_seconds,
+        allow_agent=allow_agent,
     )
     policy = _policy(media_folder or [], allow_private_urls, fetch_urls, max_image_pixels, max_video_seconds)
     console = stderr_console()

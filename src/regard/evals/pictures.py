@@ -23,7 +23,7 @@ _GAP_PX, _CAPTION_PX = 6, 16
 
 def illustrate(sample: Sample, answer: str) -> PILImage.Image:
     """The sample's picture or clip with the true and the answered places or times."""
-    media = next(part for part in sample.messages[0].parts if isinstance(part, Image | Video))
+    media = next(part for part in sample.prompt[-1].parts if isinstance(part, Image | Video))
     if isinstance(media, Image):
         return _with_boxes(media.source, sample, answer)
     answered_s = first_time_s(answer) if "time_s" in sample.truth else None

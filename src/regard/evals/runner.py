@@ -21,7 +21,6 @@ from regard.messages import Message
 from regard.reply import Reply
 from regard.train.world.sample import Sample
 
-MAX_ANSWER_TOKENS = 256  # the longest right answer, seven shapes described, takes well under this
 MAX_FAILURES, MAX_SUCCESSES = 18, 6  # examples kept of each task
 _Z_95 = 1.959964
 _NUM_RESAMPLES = 2000
@@ -112,12 +111,13 @@ def run(
         failures: list[Example] = []
         successes: list[Example] = []
         for sample in task.samples(num_samples, seed=seed):
-            reply = chat.chat(sample.messages[:1], temperature=0.0, max_tokens=MAX_ANSWER_TOKENS)
+            reply = chat.chat(sample.prompt, temperature=0.0, max_tokens=task.max_tokens)
+            answer = reply.raw if task.reads_raw else reply.text
             num_answers += 1
-            score = _take(task, sample, reply.text, found)
+            score = _take(task, sample, answer, found)
             kept, limit = (failures, MAX_FAILURES) if score < 1 else (successes, MAX_SUCCESSES)
             if len(kept) < limit:
-                kept.append(_example(task, sample, reply.text, score))
+                kept.append(_example(task, sample, answer, score))
             if on_answer is not None:
                 on_answer(task.name, score)
         rows += [_row(task, measure, found[measure.name]) for measure in task.measures if found[measure.name].values]
@@ -142,8 +142,7 @@ def _take(task: Task, sample: Sample, answer: str, found: dict[str, _Scores]) ->
 
 
 def _example(task: Task, sample: Sample, answer: str, score: float) -> Example:
-    question = sample.messages[0].text
-    return Example(task.name, question, sample.answer, answer, score, illustrate(sample, answer))
+    return Example(task.name, sample.question, sample.answer, answer, score, illustrate(sample, answer))
 
 
 def _row(task: Task, measure: Measure, scores: _Scores) -> Row:

@@ -45,7 +45,7 @@ def _score_word(sample: Sample, answer: str) -> float:
     if wanted in _SIDES:
         return float(_SIDES.get(first_mention(answer, _SIDES) or "") == wanted)
     if wanted in _LABELS:
-        return float(first_label(answer, question=sample.messages[0].text) == wanted)
+        return float(first_label(answer, question=sample.question) == wanted)
     families: tuple[Iterable[str], ...] = (("yes", "no"), ("large", "small"), COLOURS, SHAPES)
     family = next(family for family in families if wanted in family)
     return float(first_mention(answer, family) == wanted)

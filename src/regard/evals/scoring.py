@@ -5,11 +5,14 @@ accuracy = sum(score(sample, reply) for sample, reply in pairs) / len(pairs)
 
 from __future__ import annotations
 
-from regard.evals import clips, figures, lines, scenes, screens
+from regard.evals import actions, clips, documents, elements, figures, lines, mockups, refusals, scenes, screens
 from regard.evals.task import Task
 from regard.train.world.sample import Sample
 
-_TASKS = (lines.TASK, screens.TASK, scenes.TASK, clips.TASK, figures.TASK)
+_TASKS = (
+    lines.TASK, documents.TASK, screens.TASK, elements.TASK, refusals.TASK, actions.TASK, scenes.TASK, clips.TASK,
+    figures.TASK, mockups.TASK,
+)  # fmt: skip
 TASKS: dict[str, Task] = {task.name: task for task in _TASKS}
 
 

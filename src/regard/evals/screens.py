@@ -18,10 +18,9 @@ from regard.evals.task import Measure, Task
 from regard.processing.coordinates import find_boxes_and_points
 from regard.train.world.sample import Sample
 from regard.train.world.screen_questions import ask
-from regard.train.world.screens import BANK_VERSION, SHARD_SIZE, ScreenBank, build_bank
+from regard.train.world.screens import SCREENS, SHARD_SIZE, BankKind, ScreenBank, build_bank
 
 _BANK_SEED = 20_260_000  # no training bank uses it
-_NUM_SCREENS = SHARD_SIZE
 
 
 def score(sample: Sample, answer: str) -> float:
@@ -41,20 +40,20 @@ def _is_inside_box(sample: Sample, answer: str) -> float:
     return float(bool(given) and is_inside(*given[0], truth["box"]))
 
 
-def cache_folder() -> Path:
-    """Where the held-out bank is kept between runs."""
+def cache_folder(kind: BankKind = SCREENS) -> Path:
+    """Where a held-out bank is kept between runs."""
     base = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
-    return Path(base).expanduser() / "regard" / f"screens-held-out-{BANK_VERSION}"
+    return Path(base).expanduser() / "regard" / f"{kind.name}-held-out-{kind.version}"
 
 
 @functools.cache
-def held_out_bank() -> ScreenBank:
-    """The held-out screens; rendered if they are not there.
+def held_out_bank(kind: BankKind = SCREENS, count: int = SHARD_SIZE) -> ScreenBank:
+    """Held-out screens of a kind; rendered if they are not there.
 
     Errors: MissingDependencyError if they have to be rendered and Chromium or playwright is missing.
     """
-    folder = cache_folder()
-    build_bank(folder, count=_NUM_SCREENS, seed=_BANK_SEED, held_out=True)
+    folder = cache_folder(kind)
+    build_bank(folder, count=count, seed=_BANK_SEED, held_out=True, kind=kind)
     return ScreenBank(folder)
 
 

@@ -31,13 +31,19 @@ class Measure:
 
 @dataclass(frozen=True)
 class Task:
-    """A task of the evaluation. `score` is 0 (wrong) to 1 (right) for any sample of it."""
+    """A task of the evaluation. `score` is 0 (wrong) to 1 (right) for any sample of it.
+
+    `max_tokens` of an answer should be well above what the longest right one takes; `reads_raw`: scores look at all
+    that the model wrote, tool calls included.
+    """
 
     name: str
     title: str
     make: Callable[[np.random.Generator, int], Sample]  # (generator of this sample, its number) -> sample
     score: Scorer
     measures: tuple[Measure, ...]
+    max_tokens: int = 256
+    reads_raw: bool = False
 
     def samples(self, num_samples: int, *, seed: int) -> Iterator[Sample]:
         """`num_samples` that the headline measures, and up to half as many of the others, in their natural mix.

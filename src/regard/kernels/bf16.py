@@ -80,9 +80,9 @@ def multiply_widened(x_MK: Tensor, packed: Any, bias: Tensor | None) -> Tensor:
     return tiled_linear(x_MK.float(), len(values_NK), widen_rows, bias).to(x_MK.dtype)
 
 
-WIDENED = LinearKernel("widened", pack_plain, multiply_widened)
+WIDENED = LinearKernel("widened", pack_plain, multiply_widened, is_view=True)
 BF16_KERNELS: tuple[LinearKernel[Bf16Weight], ...] = (
-    LinearKernel("plain", pack_plain, multiply_plain),
+    LinearKernel("plain", pack_plain, multiply_plain, is_view=True),
     LinearKernel("onednn", pack_onednn, multiply_onednn),
     WIDENED,
 )

@@ -84,6 +84,7 @@ class LinearKernel(Generic[W]):
     multiply:  (x (M, K), packed, bias (N,) or None) -> (M, N) in the dtype of x.
     obstacle:  why it cannot take this weight; empty if it can.
     max_error: how far its result may be from that of the exact product, relative, when x needs no rounding.
+    is_view:   what `pack` returns is the weight itself, not a copy.
     """
 
     name: str
@@ -91,6 +92,7 @@ class LinearKernel(Generic[W]):
     multiply: Callable[[Tensor, Any, Tensor | None], Tensor]
     obstacle: Callable[[W], str] = lambda weight: ""
     max_error: float = MAX_ERROR
+    is_view: bool = False
 
 
 @dataclass(frozen=True)
@@ -111,6 +113,7 @@ class LinearProduct(Generic[W]):
             if choice.kernel.name not in packed:
                 packed[choice.kernel.name] = choice.kernel.pack(weight)
         self.num_outputs = weight.shape[0]
+        self.needs_weight = any(choice.kernel.is_view for choice in choices)
         self._rows = [choice.rows for choice in choices]
         self._steps = [(choice.kernel.multiply, packed[choice.kernel.name]) for choice in choices]
 

@@ -7,7 +7,8 @@ A page is rendered on white with its annotations and form fields, its crop box a
 is opened lazily and a page is freed before the next one is rendered, so memory does not grow with the number
 of pages. PDFium must not be entered by two threads at once; a lock around each call sees to it.
 
-It does not read the text layer and does not open encrypted files: there is no way to give a password.
+`load_words` gives the words of a page's own text with their places. Encrypted files are not opened: there is no way
+to give a password.
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ from __future__ import annotations
 import re
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from regard.errors import InputError, MissingDependencyError
@@ -59,6 +62,12 @@ def parse_pages(pages: str | None, num_pages: int) -> list[int]:
     return numbers
 
 
+def count_pages(document: Document, *, policy: FetchPolicy = DEFAULT_POLICY, network: Network = NETWORK) -> int:
+    """How many pages the file has. Errors: as `load_pages` for a file that cannot be opened."""
+    with _opened(document, policy, network) as (_, num_pages, _error):
+        return num_pages
+
+
 def load_pages(
     document: Document, *, policy: FetchPolicy = DEFAULT_POLICY, network: Network = NETWORK
 ) -> Iterator[tuple[int, Image.Image]]:
@@ -67,6 +76,84 @@ def load_pages(
     Errors: InputError for a file that is missing, damaged, encrypted or no PDF, for pages that are not there
     or too large at this dpi; MissingDependencyError when pypdfium2 is not installed.
     """
+    name = source_name(document.source)
+    if not isinstance(document.dpi, int | float) or not 1 <= document.dpi <= MAX_DPI:
+        raise InputError(f"dpi is {str(document.dpi)[:40]}; it must be from 1 to {MAX_DPI}")
+    with _opened(document, policy, network) as (pdf, num_pages, pdfium_error):
+        for number in parse_pages(document.pages, num_pages):
+            with _PDFIUM:
+                try:
+                    picture = _render(pdf, number, document.dpi, name, policy)
+                except pdfium_error as error:
+                    raise InputError(f"page {number} of {name} is damaged ({error}); leave it out") from None
+            yield number, picture
+            del picture
+
+
+@dataclass(frozen=True)
+class PdfWord:
+    """A word of a PDF's own text, its box in pixels of the rendered page, and the number of its line (0-based)."""
+
+    text: str
+    box: tuple[float, float, float, float]
+    line: int
+
+
+def load_words(document: Document, number: int, *, policy: FetchPolicy = DEFAULT_POLICY) -> list[PdfWord]:
+    """The words that page `number` (1-based) says itself, in the file's order; empty for a scan. Errors: as above."""
+    with _opened(document, policy, NETWORK) as (pdf, num_pages, pdfium_error):
+        if not 1 <= number <= num_pages:
+            raise InputError(f"page {number} is not in {source_name(document.source)}, which has {num_pages}")
+        with _PDFIUM:
+            try:
+                return _words(pdf, number, document.dpi / POINTS_PER_INCH)
+            except pdfium_error:
+                return []  # a page that cannot be opened says nothing
+
+
+def _words(pdf: Any, number: int, scale: float) -> list[PdfWord]:
+    import ctypes
+
+    import pypdfium2.raw as pdfium
+
+    page = pdf[number - 1]
+    text = page.get_textpage()
+    try:
+        width, height = (round(side * scale) for side in page.get_size())
+        x, y = ctypes.c_int(), ctypes.c_int()
+        # In tenths of a pixel, for device places are whole numbers.
+        to_device = (page.raw, 0, 0, width * 10, height * 10, 0)
+        words: list[PdfWord] = []
+        letters, line = "", 0
+        corners: list[tuple[float, float]] = []
+        for index in range(text.count_chars()):
+            code = pdfium.FPDFText_GetUnicode(text.raw, index)
+            letter = chr(code) if 0 < code < 0x110000 and not 0xD800 <= code < 0xE000 else " "
+            if letter.isspace() or not letter.isprintable():
+                if letters:
+                    words.append(_word(letters, corners, line))
+                letters, corners = "", []
+                line += letter == "\n"
+                continue
+            left, bottom, right, top = text.get_charbox(index, loose=True)
+            for place in ((left, top), (right, bottom)):
+                pdfium.FPDF_PageToDevice(*to_device, *place, ctypes.byref(x), ctypes.byref(y))
+                corners.append((x.value / 10, y.value / 10))
+            letters += letter
+        return words + ([_word(letters, corners, line)] if letters else [])
+    finally:
+        text.close()
+        page.close()
+
+
+def _word(letters: str, corners: list[tuple[float, float]], line: int) -> PdfWord:
+    x, y = zip(*corners, strict=True)
+    return PdfWord(letters, (min(x), min(y), max(x), max(y)), line)
+
+
+@contextmanager
+def _opened(document: Document, policy: FetchPolicy, network: Network) -> Iterator[tuple[Any, int, type[Exception]]]:
+    """The file opened by PDFium, its number of pages, and the error that PDFium raises. Errors: as `load_pages`."""
     try:
         import pypdfium2
     except ImportError:
@@ -74,8 +161,6 @@ def load_pages(
             "reading PDF needs pypdfium2, which is not installed; run: pip install 'regard[pdf]'"
         ) from None
     name = source_name(document.source)
-    if not isinstance(document.dpi, int | float) or not 1 <= document.dpi <= MAX_DPI:
-        raise InputError(f"dpi is {str(document.dpi)[:40]}; it must be from 1 to {MAX_DPI}")
     path = local_path(document.source, policy=policy)
     source: Any = str(path) if path is not None else None
     source = source or read_bytes(document.source, "document", policy=policy, network=network)
@@ -87,14 +172,7 @@ def load_pages(
         except pypdfium2.PdfiumError as error:
             raise _unreadable(error, name, source) from None
     try:
-        for number in parse_pages(document.pages, num_pages):
-            with _PDFIUM:
-                try:
-                    picture = _render(pdf, number, document.dpi, name, policy)
-                except pypdfium2.PdfiumError as error:
-                    raise InputError(f"page {number} of {name} is damaged ({error}); leave it out") from None
-            yield number, picture
-            del picture
+        yield pdf, num_pages, pypdfium2.PdfiumError
     finally:
         with _PDFIUM:
             pdf.close()

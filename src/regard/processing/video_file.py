@@ -23,7 +23,8 @@ from __future__ import annotations
 import io
 from array import array
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -47,6 +48,15 @@ _DEMUXERS = "mov,matroska,webm,avi,gif,mpegts,asf,flv,ogg"
 _DEFAULT_FPS = 24.0  # the reference's assumption when a container states no rate
 _MAX_STEPS_BACK = 4  # one step is common (B-frames); a file that needs more is decoded from its beginning
 _LOST_S = 1.0  # how much later than asked a frame may be when the asked one is damaged
+
+
+@dataclass(frozen=True)
+class Packet:
+    """A picture as it lies in the file, not decoded: its time in ticks, its bytes, whether it stands alone."""
+
+    tick: int
+    num_bytes: int
+    is_key: bool
 
 
 class NotConstantError(Exception):
@@ -213,8 +223,8 @@ class VideoFile:
 
     def key_before(self, time: float) -> int | None:
         """Time in ticks of the last key frame at or before `time`, None when the container knows none."""
-        if "gif" in self._formats or (self._in_order and self._stream.codec_context.has_b_frames):
-            return None  # GIF: every frame builds on the last; AVI: see the top
+        if not self.can_jump:
+            return None
         if self._times is not None:
             position = int(np.searchsorted(self._keys, time, side="right"))
             return int(self._keys[position - 1]) if position else None
@@ -247,6 +257,56 @@ class VideoFile:
                         yield shown, frame
         except self._av.FFmpegError:
             return  # the file ends here; whoever waits for a later frame says so
+
+    @property
+    def can_jump(self) -> bool:
+        """Whether decoding may begin elsewhere than at the first frame. GIF: frames build on the last; AVI: see top."""
+        return "gif" not in self._formats and not (self._in_order and self._stream.codec_context.has_b_frames)
+
+    @property
+    def tick_s(self) -> float:
+        """The length of a tick in seconds."""
+        return self._tick_s
+
+    @property
+    def told_duration_s(self) -> float:
+        """How long the header says the clip is, 0 if it says nothing. Not to be relied on."""
+        return max(0.0, (self._container.duration or 0) / 1e6)
+
+    @property
+    def told_fps(self) -> float:
+        """The rate that the header gives."""
+        return float(self._stream.average_rate or self._stream.guessed_rate or _DEFAULT_FPS)
+
+    def scan(self, wanted: Callable[[int], bool]) -> Iterator[Packet | tuple[int, VideoFrame]]:
+        """Go through the whole file once: every picture as a `Packet`, and of the key frames those decoded whose
+        tick is `wanted`, as (tick, frame), a few packets late. Nothing else is decoded.
+
+        A frame that cannot be decoded is left out. Errors: InputError for a file without any picture.
+        """
+        container = self._rewound()
+        self._stream.codec_context.skip_frame = "NONKEY"
+        order: deque[int] = deque()  # ticks of the keys in the decoder: they come out as they went in
+        num_packets = 0
+        try:
+            for packet in container.demux(self._stream):
+                tick = packet.dts if self._in_order or packet.pts is None else packet.pts
+                if not packet.size:
+                    for frame in self._decoded(packet):
+                        yield (order.popleft() if frame.pts is None and order else frame.pts or 0), frame
+                elif tick is not None and not packet.is_discard:
+                    num_packets += 1
+                    yield Packet(tick, packet.size, packet.is_keyframe)
+                    if packet.is_keyframe and wanted(tick):
+                        order.append(tick)
+                        for frame in self._decoded(packet):
+                            first = order.popleft() if order else tick
+                            yield (first if self._in_order or frame.pts is None else frame.pts), frame
+        except self._av.FFmpegError as error:
+            if not num_packets:
+                raise self._unreadable(error) from None
+        if not num_packets:
+            raise InputError(f"{self._name} has no frames; record or export it again")
 
     def _decoded(self, packet: Any) -> list[VideoFrame]:
         try:

@@ -16,6 +16,7 @@ from fastapi import FastAPI, Request, Response
 from fastapi.middleware.cors import CORSMiddleware
 from starlette.exceptions import HTTPException
 
+from regard.server.apps_api import AppRuns, apps_router
 from regard.server.chat_api import chat_router
 from regard.server.completions_api import completions_router
 from regard.server.errors import HttpError, error_response
@@ -31,9 +32,12 @@ from regard.server.service import Service
 def make_app(service: Service, *, is_local: bool = False) -> FastAPI:
     """The application for a service, which is closed with it. `is_local`: only this machine can reach it."""
 
+    runs = AppRuns(service)
+
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         yield
+        runs.close()
         service.close()
 
     app = FastAPI(title="regard", lifespan=lifespan, openapi_url=None, docs_url=None, redoc_url=None)
@@ -45,6 +49,7 @@ def make_app(service: Service, *, is_local: bool = False) -> FastAPI:
         files_router(service),
         responses_router(service),
         messages_router(service),
+        apps_router(runs),
     ):
         app.include_router(router)
     paths = page_paths(WEB_FOLDER)

@@ -21,6 +21,8 @@ class Settings:
     body_timeout_s     for sending one request
     drain_s            that answers get to finish when the server is told to stop
     num_lookers        requests whose media are looked at in the same moment
+    num_apps           applications that run in the same moment; max_apps: these and those that wait
+    allow_agent        start browsers for whoever asks
     """
 
     api_keys: tuple[str, ...] = ()
@@ -36,6 +38,9 @@ class Settings:
     body_timeout_s: float = 300.0
     drain_s: float = 30.0
     num_lookers: int = 4
+    num_apps: int = 2
+    max_apps: int = 8
+    allow_agent: bool = False
 
     def __post_init__(self) -> None:
         if any(not key or not key.isascii() or not key.isprintable() or " " in key for key in self.api_keys):
@@ -43,9 +48,9 @@ class Settings:
         for origin in self.allow_origins:
             if origin != "*" and not origin.startswith(("http://", "https://")):
                 raise ConfigError(f"the origin {origin!r} is not one; write it as https://example.com, or * for all")
-        for name in ("max_body_bytes", "max_messages", "max_file_bytes", "max_files_bytes", "num_lookers"):
+        for name in ("max_body_bytes", "max_messages", "max_file_bytes", "max_files_bytes", "num_lookers", "num_apps"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"{name} is {getattr(self, name)}; it must be 1 or more")
-        for name in ("max_queue", "max_media", "max_files", "file_ttl_s", "drain_s"):
+        for name in ("max_queue", "max_media", "max_files", "max_apps", "file_ttl_s", "drain_s"):
             if getattr(self, name) < 0:
                 raise ConfigError(f"{name} is {getattr(self, name)}; it must be 0 or more")

@@ -16,13 +16,15 @@ from functools import partial
 from typing import Any
 
 from regard.train.batches import Generator, TaskShare
-from regard.train.world import clips, figures, lines, scenes, talk
+from regard.train.world import clip_windows, clips, document_strips, documents, figures, lines, scenes, talk
+from regard.train.world.actions import action_turns
+from regard.train.world.mockups import mockup_turns
 from regard.train.world.screens import KINDS, ScreenBank
 from regard.train.world.shapes import SHAPES
 from regard.train.world.turns import screen_turns
 
 VOCAB_SIZE = 4096
-TALK_STEPS, POLISH_STEPS = 3496, 560
+TALK_STEPS, POLISH_STEPS = 3496, 390
 
 CONFIG: dict[str, Any] = {
     "architectures": ["Qwen3VLForConditionalGeneration"],
@@ -88,8 +90,13 @@ def kind_classes() -> dict[str, int]:
     return {name: index + 1 for index, name in enumerate((*KINDS, *SHAPES))}
 
 
-def stages(screen_bank: ScreenBank) -> tuple[Stage, ...]:
-    """The recipe. On two cores with bfloat16 matrix units a step of "talk" takes about 2.5 s."""
+def stages(
+    screen_bank: ScreenBank, mockup_bank: ScreenBank | None = None, episode_bank: ScreenBank | None = None
+) -> tuple[Stage, ...]:
+    """The recipe. On two cores with bfloat16 matrix units a step of "talk" takes about 2.5 s.
+
+    Without a bank of mock-ups or of episodes there is no share of them.
+    """
     scene = partial(scenes.make, held_out=False)
     screen = partial(screen_turns, bank=screen_bank)
     page = partial(lines.make_page, held_out=False)
@@ -122,12 +129,20 @@ def stages(screen_bank: ScreenBank) -> tuple[Stage, ...]:
         replace(seen("pages", 24, page), name="pages seen"),
         TaskShare("pages", 8, page, has_one_size=True),
         TaskShare("lines", 16, partial(lines.make, held_out=False), has_one_size=True),
+        TaskShare("strips", 12, partial(document_strips.make_strip, held_out=False), has_one_size=True),
+        TaskShare("documents", 3, partial(documents.make, held_out=False, num_turns=3)),
+        TaskShare("turned", 2, partial(document_strips.make_turned, held_out=False), weight=0.3),
         TaskShare("screens", 8, partial(screen, num_turns=10), weight=2.0),
+        TaskShare("actions", 4, partial(action_turns, bank=screen_bank, num_turns=6), weight=2.0),
         TaskShare("scenes", 8, partial(scene, num_turns=8), weight=2.0),
         TaskShare("figures", 4, partial(figures.make, held_out=False, num_turns=4)),
-        TaskShare("clips", 4, partial(clips.make, held_out=False, num_turns=4)),
+        TaskShare("clips", 2, partial(clips.make, held_out=False, num_turns=4)),
+        TaskShare("windows", 4, partial(clip_windows.make, held_out=False, num_turns=5)),
         TaskShare("talk", 2, partial(talk.make, held_out=False), weight=0.3),
     )
+    if mockup_bank is not None:
+        mockup = partial(mockup_turns, bank=mockup_bank, num_turns=3)
+        shares = (*shares, TaskShare("mockups", 3, mockup))
     talk_stage = Stage("talk", TALK_STEPS, 1.5e-3, tower_lr_factor=0.7, shares=shares)
     polish = Stage(
         "polish",
@@ -147,7 +162,10 @@ def generators(screen_bank: ScreenBank) -> tuple[Generator, ...]:
         partial(lines.make, held_out=False),
         partial(scenes.make, held_out=False),
         partial(clips.make, held_out=False),
+        partial(clip_windows.make, held_out=False),
         partial(figures.make, held_out=False),
+        partial(documents.make, held_out=False),
         partial(talk.make, held_out=False),
         partial(screen_turns, bank=screen_bank, num_turns=1),
+        partial(action_turns, bank=screen_bank, num_turns=1),
     )

@@ -20,7 +20,7 @@ format stop there: transformers only warns about an unknown quant_method and wou
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Literal
 
@@ -47,6 +47,7 @@ from regard.model.packed_linear import (
 from regard.model.qwen3_vl import Qwen3VL
 from regard.model.vision import VisionMLP
 from regard.weights.fp8 import is_ignored
+from regard.weights.mapped import mapped_files, release_pages
 from regard.weights.names import EMBEDDING
 
 IntegerMethod = Literal["int8", "int4"]
@@ -55,6 +56,7 @@ PRECISIONS: tuple[Precision, ...] = ("auto", "int8", "int4")
 INT8_LAYERS = ("model.visual", "lm_head")  # of a 4-bit model
 DEFAULT_GROUP = 128
 HEAD = "lm_head"
+SUFFIX = ".safetensors"
 
 
 def integer_quantization(
@@ -123,13 +125,14 @@ def quantise_model(
         )
     quantization = integer_quantization(model, method, group=group, keep=skip)
     measurements, dtype = Measurements(largest=model.get_parameter(EMBEDDING).detach()), model.dtype
-    chosen = list(quantised_modules(model, quantization))
+    chosen, mapped = list(quantised_modules(model, quantization)), mapped_files(SUFFIX)
     for number, (name, module, is_int8) in enumerate(chosen):
         with torch.device("meta"):
             layer = _empty_layer(model, module, is_int8=is_int8, group=group)
         _fill(layer, module, group)
         layer.prepare(dtype, measurements)
         _replace(model, name, layer)
+        _release(module, mapped)
         chosen[number] = name, nn.Identity(), is_int8  # lets go of the float weights
     if has_tied_int8_head(model, quantization):
         with torch.device("meta"):
@@ -139,6 +142,7 @@ def quantise_model(
         _fill(head, embedding, group)
         head.prepare(dtype, measurements)
         model.lm_head = head
+        _release(embedding, mapped)
     model.config = replace(model.config, quantization=quantization)
 
 
@@ -148,6 +152,7 @@ def pack_model(model: Qwen3VL, max_bytes: int | None = None) -> None:
     Where that is not PyTorch's own, a layer holds a packed copy in memory instead of pages of the mapped file; a model
     whose layers take more than `max_bytes` is left as it is.
     """
+    mapped = mapped_files(SUFFIX)
     layers = [(name, module) for name, module in model.named_modules() if isinstance(module, nn.Linear)]
     if max_bytes is not None and sum(module.weight.nbytes for _, module in layers) > max_bytes:
         return
@@ -155,9 +160,13 @@ def pack_model(model: Qwen3VL, max_bytes: int | None = None) -> None:
     for name, module in list(model.named_modules()):
         if isinstance(module, VisionMLP) and can_fuse_gelu(module, measurements):
             _replace(model, name, PackedVisionMLP(module, measurements))
+            _release(module.linear_fc1, mapped)
     for name, module in list(model.named_modules()):
         if isinstance(module, nn.Linear):
-            _replace(model, name, PackedLinear(module, measurements))
+            layer = PackedLinear(module, measurements)
+            _replace(model, name, layer)
+            if not layer.product.needs_weight:
+                _release(module, mapped)
 
 
 def check_precision(precision: str, quantization: QuantizationConfig | None) -> None:
@@ -216,6 +225,12 @@ def _fill(layer: IntegerLinear | IntegerExperts, module: nn.Module, group: int) 
                 stored[name + suffix] = torch.stack([expert[suffix] for expert in experts])
     for name, tensor in stored.items():
         setattr(layer, name, nn.Parameter(tensor, requires_grad=False))
+
+
+def _release(module: nn.Module, mapped: Sequence[range]) -> None:
+    """Take a layer's weights, of which there is a copy now, out of this process's memory if they are a mapped file."""
+    for parameter in module.parameters():
+        release_pages(parameter.data_ptr(), parameter.nbytes, mapped)
 
 
 def _tied_head(model: Qwen3VL) -> nn.Linear:

@@ -61,14 +61,35 @@ export async function getJson(path) {
   return (await request(path)).json();
 }
 
+/** A file that the server keeps. @param {string} id @returns {Promise<Blob>} */
+export async function getFile(id) {
+  return (await request(`v1/files/${id}/content`)).blob();
+}
+
 /**
  * The chunks of a streamed chat completion.
  * @param {object} body
  * @param {AbortSignal} signal
  * @returns {AsyncGenerator<any>}
  */
-export async function* streamChat(body, signal) {
-  const response = await request("v1/chat/completions", {
+export function streamChat(body, signal) {
+  return stream("v1/chat/completions", body, signal, () => false);
+}
+
+/**
+ * The events of an application: progress, then the result.
+ * @param {string} name
+ * @param {{inputs: string[], options: object}} body
+ * @param {AbortSignal} signal
+ * @returns {AsyncGenerator<any>}
+ */
+export function streamApp(name, body, signal) {
+  return stream(`v1/apps/${name}`, body, signal, (event) => event.type === "result");
+}
+
+/** @param {string} path @param {object} body @param {AbortSignal} signal @param {(event: any) => boolean} isLast @returns {AsyncGenerator<any>} */
+async function* stream(path, body, signal, isLast) {
+  const response = await request(path, {
     method: "POST",
     headers: {"Content-Type": "application/json"},
     body: JSON.stringify(body),
@@ -91,6 +112,7 @@ export async function* streamChat(body, signal) {
         const chunk = JSON.parse(data);
         if (chunk.error) throw new ApiError(sentence(chunk.error.message ?? "the answer broke off"), 500);
         yield chunk;
+        if (isLast(chunk)) return;
       }
       if (done) throw new ApiError("The connection broke before the answer was finished. Try again.", 0);
     }

@@ -5,6 +5,7 @@ import {HistoryList} from "./history.js";
 import {Server} from "./server.js";
 import {Settings, drawSettings} from "./settings.js";
 import {Store} from "./store.js";
+import {Tabs} from "./tabs.js";
 import {Thread} from "./thread.js";
 import {byId, drawIcons, h, toast} from "./dom.js";
 import {lightbox, showHelp, listenToKeys} from "./dialogs.js";
@@ -25,12 +26,16 @@ const composer = new Composer({
   stop: () => chat.stop(),
   editLast: () => thread.editLast(),
   maxBytes: () => server.model?.regard?.max_file_bytes ?? MAX_FILE_BYTES,
+  elsewhere: (files) => tabs.take(files),
 });
 const thread = new Thread(chat, {open: lightbox, tryExample: (text) => void tryExample(text)});
 const history = new HistoryList(store, chat, () => {
+  tabs.toChat();
   if (!WIDE.matches) showHistory(false);
   composer.area.focus();
 });
+
+const tabs = new Tabs(server, {open: lightbox, changed: () => drawTitle()});
 
 /** @param {string} text */
 async function tryExample(text) {
@@ -76,15 +81,16 @@ function closePanels() {
 }
 
 function startNew() {
+  tabs.toChat();
   chat.startNew();
   if (!WIDE.matches) showHistory(false);
   composer.area.focus();
 }
 
 function drawTitle() {
-  const {title} = chat.conversation;
+  const title = tabs.current?.title ?? chat.conversation.title;
   byId("title").textContent = title;
-  document.title = chat.conversation.turns.length ? `${title} \u2013 regard` : "regard";
+  document.title = tabs.current || chat.conversation.turns.length ? `${title} \u2013 regard` : "regard";
 }
 
 function drawServer() {
@@ -152,7 +158,7 @@ byId("settings-open").addEventListener("click", () => showSettings(byId("setting
 byId("help-open").addEventListener("click", showHelp);
 byId("scrim").addEventListener("click", closePanels);
 listenToKeys({
-  stop: () => (chat.isBusy ? chat.stop() : closePanels()),
+  stop: () => (tabs.current ? tabs.stop() || closePanels() : chat.isBusy ? chat.stop() : closePanels()),
   startNew,
   history: () => {
     const isShown = !frame.classList.contains("with-history");
@@ -160,7 +166,10 @@ listenToKeys({
     if (isShown) /** @type {HTMLElement} */ (document.querySelector(".conversations .open") ?? byId("new")).focus();
   },
   settings: () => showSettings(byId("settings").hidden),
-  question: () => composer.area.focus(),
+  question: () => {
+    tabs.toChat();
+    composer.area.focus();
+  },
 });
 
 showHistory(WIDE.matches && localStorage.getItem("regard.history") !== "hidden");
@@ -170,5 +179,5 @@ await history.draw();
 void server.look();
 if (!store.isKept) toast("This browser keeps nothing for this page: conversations end with it.");
 else void store.sweep();
-if (WIDE.matches) composer.area.focus();
+if (WIDE.matches && !tabs.current) composer.area.focus();
 document.documentElement.dataset.started = "1";

@@ -10,7 +10,7 @@ import {kindOf, mediumOf, takeScreenshot, thumbnail} from "./media.js";
 const DRAFT = "regard.draft";
 
 export class Composer {
-  /** @param {{send: (text: string, media: Medium[]) => void, stop: () => void, editLast: () => void, maxBytes: () => number}} does */
+  /** @param {{send: (text: string, media: Medium[]) => void, stop: () => void, editLast: () => void, maxBytes: () => number, elsewhere: (files: File[]) => boolean}} does */
   constructor(does) {
     this.does = does;
     /** @type {Medium[]} */
@@ -77,6 +77,7 @@ export class Composer {
 
   /** @param {Iterable<File>} files */
   add(files) {
+    if (this.does.elsewhere([...files])) return;
     for (const file of files) {
       const most = this.does.maxBytes();
       if (!kindOf(file)) toast(`${file.name || "This file"} is not a picture, a clip or a PDF.`);

@@ -83,6 +83,7 @@ function chip(mark, size) {
 
 /** The list of marks. @param {Mark[]} marks */
 export function legend(marks) {
+  const areSure = marks.some((mark) => percent(mark.confidence));
   const rows = marks.map((mark) => {
     const at = mark.box
       ? [mark.box.x1, mark.box.y1, mark.box.x2, mark.box.y2]
@@ -94,7 +95,7 @@ export function legend(marks) {
     const says = `${nameOf(mark)}, ${mark.box ? "box" : "point"} at ${place} pixels${sure ? `, ${sure} sure` : ""}`;
     return h("li", {}, h("button", {type: "button", class: "mark", "data-mark": mark.index, "aria-label": says},
       h("span", {class: "mark-name"}, nameOf(mark)), h("span", {class: "mark-place"}, place),
-      sure && h("span", {class: "mark-sure", title: "How sure the model was of the numbers"}, meter, sure)));
+      areSure && h("span", {class: "mark-sure", title: "How sure the model was of the numbers"}, sure && meter, sure)));
   });
   const plain = () => JSON.stringify(marks.map(({label, confidence, box, point}) => ({label, confidence,
     ...(box ? {box: [box.x1, box.y1, box.x2, box.y2]} : {point: [point?.x, point?.y]})})), null, 1);

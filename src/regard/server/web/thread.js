@@ -9,6 +9,7 @@ import {AnswerView, questionView} from "./turns.js";
 import {byId, h} from "./dom.js";
 
 const NEAR_END_PX = 80;
+const ABOVE_PX = 16; // of a question that is at the top
 const DRAW_EVERY_MS = 60;
 const EXAMPLES = [
   {title: "Find", text: "Where is the Save button? Give its bounding box."},
@@ -38,7 +39,7 @@ export class Thread {
     chat.addEventListener("turn", () => this.grow());
     this.scroll.addEventListener("scroll", () => this.scrolled(), {passive: true});
     byId("to-end").addEventListener("click", () => this.toEnd("smooth"));
-    new ResizeObserver(() => this.isAtEnd && this.toEnd()).observe(this.root);
+    new ResizeObserver(() => this.isAtEnd && this.follow()).observe(this.root);
   }
 
   draw() {
@@ -52,7 +53,7 @@ export class Thread {
       const wanted = turns.map((turn, index) => this.view(turn, index).element);
       for (const old of [...this.root.children]) if (!wanted.includes(/** @type {HTMLElement} */ (old))) old.remove();
       wanted.forEach((element, index) => this.root.children[index] !== element && this.root.insertBefore(element, this.root.children[index] ?? null));
-      this.toEnd();
+      this.follow();
     }
     this.scrolled();
   }
@@ -118,7 +119,17 @@ export class Thread {
   scrolled() {
     const {scrollHeight, scrollTop, clientHeight} = this.scroll;
     this.isAtEnd = scrollHeight - scrollTop - clientHeight < NEAR_END_PX;
-    byId("to-end").hidden = this.isAtEnd;
+    byId("to-end").hidden = this.isAtEnd || this.root.classList.contains("empty");
+  }
+
+  /** Show the newest answer from its question on; its end only to those who have scrolled past that. */
+  follow() {
+    const {scrollHeight, scrollTop, clientHeight} = this.scroll;
+    const question = [...this.root.querySelectorAll(".question")].at(-1);
+    const words = question?.querySelector(".words:not([hidden]), .editor") ?? question;
+    const start = words ? words.getBoundingClientRect().top - this.scroll.getBoundingClientRect().top + scrollTop - ABOVE_PX : Infinity;
+    const end = scrollHeight - clientHeight;
+    this.scroll.scrollTop = scrollTop > start + NEAR_END_PX ? end : Math.min(start, end);
   }
 
   /** @param {ScrollBehavior} behavior */

@@ -15,7 +15,8 @@
 An element with `data-k` is a widget: `data-k` is its kind, `data-l` its name where that is not its own text,
 `data-v` its value. Parts inside `data-over` elements cover what is below them. Only what is wholly visible
 is reported: inside the screen, not cut off by a scrolling parent, not below a `data-over` part.
-Elements with `data-mirror` are invisible twins of native form controls, whose text no script can measure.
+What a native control shows has no text nodes: an invisible twin with the same text lies over it, or `data-m` says what
+it shows, and the characters are measured in the control's font.
 
 This module knows no layouts and no questions.
 """
@@ -108,6 +109,23 @@ _SCRIPT = r"""
         }
         text += node.data[i];
         xs.push(round((r.left + r.right) / 2 - frame.left));
+        ys.push(round((r.top + r.bottom) / 2 - frame.top));
+      }
+    }
+
+    // What native controls show has no text node: measured as it would be written at the left of the box.
+    const pen = document.createElement('canvas').getContext('2d');
+    for (const e of screen.querySelectorAll('[data-m]')) {
+      const style = getComputedStyle(e), r = e.getBoundingClientRect(), shown = e.dataset.m;
+      pen.font = `${style.fontWeight} ${style.fontSize} ${style.fontFamily}`;
+      const left = r.left + parseFloat(style.paddingLeft) + parseFloat(style.borderLeftWidth)
+        + (e.matches('select') ? 4 : 0);
+      if (left + pen.measureText(shown).width > r.right - 2 || !visible(e, r)) { cut.add(e); continue; }
+      for (let i = 0; i < shown.length; i++) {
+        if (/\s/.test(shown[i])) continue;
+        const x = left + (pen.measureText(shown.slice(0, i)).width + pen.measureText(shown.slice(0, i + 1)).width) / 2;
+        text += shown[i];
+        xs.push(round(x - frame.left));
         ys.push(round((r.top + r.bottom) / 2 - frame.top));
       }
     }

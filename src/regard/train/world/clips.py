@@ -48,11 +48,11 @@ MIN_FRAMES, MAX_FRAMES = 8, 32
 _SIZES = ((96, 96), (128, 96), (96, 128))
 _DIAMETER_PX = (24, 40)
 _FONT_PX = (17, 23)
-_TRAINING_WORDS = (
+TRAINING_WORDS = (
     "STOP", "GO", "OPEN", "SALE", "NEW", "START", "END", "PLAY", "HELP", "EXIT", "YES", "NO", "FREE", "HOT", "MENU",
     "BACK", "NEXT", "WIN", "LOVE", "HELLO", "TIME", "GAME", "MUSIC", "LIVE",
 )  # fmt: skip
-_HELD_OUT_WORDS = ("READY", "WAIT", "SAVE", "DONE", "NEWS", "TAXI", "ON", "OFF")
+HELD_OUT_WORDS = ("READY", "WAIT", "SAVE", "DONE", "NEWS", "TAXI", "ON", "OFF")
 _GROUP_FRAMES = 2  # frames that the model sees as one
 _APART_GROUPS = 2
 
@@ -107,7 +107,7 @@ class Word:
     @property
     def box(self) -> Box:
         """The smallest box around the ink."""
-        x1, y1, x2, y2 = _font(self.size_px).getbbox(self.text, anchor="mm")
+        x1, y1, x2, y2 = word_font(self.size_px).getbbox(self.text, anchor="mm")
         return self.x + x1, self.y + y1, self.x + x2, self.y + y2
 
 
@@ -207,7 +207,7 @@ def _looks(
             looks.append(Shape(name, colour, shades[colour], 0, 0, diameter, random_turn(rng, name)))
     looks = looks[: int(rng.integers(1, 6))]
     if rng.random() < 0.2:
-        text = choose(rng, _HELD_OUT_WORDS if held_out else _TRAINING_WORDS)
+        text = choose(rng, HELD_OUT_WORDS if held_out else TRAINING_WORDS)
         ink = shades[choose(rng, colours)]
         looks = [*looks[:3], Word(text, ink, int(rng.integers(*_FONT_PX)))]
     placed: list[Shape | Word] = []
@@ -309,7 +309,7 @@ def _paint_frame(frame: PILImage.Image, looks: tuple[Shape | Word | None, ...]) 
             paint_shape(frame, look)
         elif isinstance(look, Word):
             draw = ImageDraw.Draw(frame)
-            draw.text((look.x, look.y), look.text, fill=look.rgb, font=_font(look.size_px), anchor="mm")
+            draw.text((look.x, look.y), look.text, fill=look.rgb, font=word_font(look.size_px), anchor="mm")
     return frame
 
 
@@ -319,6 +319,6 @@ def _noisy(rng: np.random.Generator, frame: PILImage.Image) -> PILImage.Image:
 
 
 @functools.cache
-def _font(size_px: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+def word_font(size_px: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
     """The face that Pillow brings: clips need no installed fonts."""
     return ImageFont.load_default(size_px)

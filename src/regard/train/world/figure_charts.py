@@ -108,7 +108,7 @@ def _bar_problem(rng: np.random.Generator, task: str, labels: list[str], values:
                  "How much more one bar has is their difference."),
         )  # fmt: skip
         hints = (f"Find the bars of {a} and {b}.", "Read off both heights.", "Take the lower from the higher.")
-        mistakes = (f"{values[i]} + {values[j]} = {values[i] + values[j]}: that is both together.",)
+        mistakes: tuple[str, ...] = (f"{values[i]} + {values[j]} = {values[i] + values[j]}: that is both together.",)
         return Problem(question, (given[i], given[j]), "difference", steps, str(value), (value,), hints, mistakes)
     if task == "total":
         question = choose(rng, ("Find the total.", "What is the sum of all bars?", "How many are there in total?"))
@@ -187,7 +187,7 @@ def axes(canvas: Canvas) -> Figure | None:
     if drawn is None:
         return None
     (x1, y1), (x2, y2) = drawn
-    p, q = choose(rng, ("RS", "CD", "UV") if canvas.held_out else ("PQ", "AB", "AB", "KL"))
+    p, q = tuple(choose(rng, ("RS", "CD", "UV") if canvas.held_out else ("PQ", "AB", "AB", "KL")))
     given = (f"{p} = ({x1}, {y1})", f"{q} = ({x2}, {y2})")
     rise, run = y2 - y1, x2 - x1
     if task == "slope":

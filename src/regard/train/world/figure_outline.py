@@ -17,7 +17,7 @@ _TRAINING_NAMES = ("ABC", "ABC", "PQR", "XYZ", "KLM", "ACB", "BCA", "UVW", "EFG"
 _HELD_OUT_NAMES = ("DEF", "RST", "MNP", "GHK", "CAB")
 
 
-def values(canvas: Canvas, combinations: Sequence[list[float]] | Sequence[list[int]]) -> list[float]:
+def values(canvas: Canvas, combinations: Sequence[Sequence[float]]) -> list[float]:
     """One combination of numbers of this split; training never sees the held-out ones."""
     usable = [c for c in combinations if is_unseen([float(v) for v in c]) == canvas.held_out]
     return [float(value) for value in choose(canvas.rng, usable or list(combinations))]

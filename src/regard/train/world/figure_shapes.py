@@ -53,7 +53,7 @@ def circle(canvas: Canvas) -> Figure | None:
             Step(f"d = 2 * {s_r} = {s_d}", "twice the radius", "The diameter is the radius on both sides."),
         )  # fmt: skip
         hints = (look, "The diameter goes through the centre from border to border.", "How many radii is that?")
-        mistakes = ("Mixing up radius and diameter.",)
+        mistakes: tuple[str, ...] = ("Mixing up radius and diameter.",)
     elif task == "circumference":
         asked, value = "circumference", 2 * radius
         steps = (Step(f"C = 2 * pi * {s_r} = {s_d} * pi", "circumference",
@@ -128,7 +128,7 @@ def rectangle(canvas: Canvas) -> Figure | None:
         steps: tuple[Step, ...] = (Step(f"area = {s_a} * {s_b} = {number(value)}", "length times width",
                                         "So many unit squares fill the rectangle."),)  # fmt: skip
         hints = (look, "The area is what the rectangle covers.", "Multiply the sides.")
-        mistakes = (f"2 * ({s_a} + {s_b}) is the perimeter, not the area.",)
+        mistakes: tuple[str, ...] = (f"2 * ({s_a} + {s_b}) is the perimeter, not the area.",)
     elif task == "perimeter":
         asked, value = "perimeter", 2 * (a + b)
         steps = (Step(f"perimeter = 2 * ({s_a} + {s_b}) = {number(value)}", "way around",

@@ -60,12 +60,15 @@ def right_triangle(canvas: Canvas) -> Figure | None:
     root = "The side is the positive root of its square."
     if task == "hypotenuse":
         square, asked, value = a * a + c * c, pr, hypotenuse
-        steps = (
+        steps: tuple[Step, ...] = (
             Step(f"{pr}^2 = {s_a}^2 + {s_c}^2 = {number(square)}", "Pythagoras", pythagoras),
             Step(f"{pr} = sqrt({number(square)}) = {s_h}", "root", root),
         )
         hints = (_LOOK_RIGHT, f"The longest side is {pr}: think of Pythagoras.", "Square both legs and add.")
-        mistakes = (f"{s_a} + {s_c} = {number(a + c)}: add the squares, not the sides.", "Forgetting the root.")
+        mistakes: tuple[str, ...] = (
+            f"{s_a} + {s_c} = {number(a + c)}: add the squares, not the sides.",
+            "Forgetting the root.",
+        )
     elif task == "leg":
         square, asked, value = hypotenuse**2 - a * a, qr, c
         steps = (

@@ -118,7 +118,7 @@ def render(
     for line in range(lines):
         font = _font(rng, slot, difficulty, held_out)
         text = short_text(rng, MAX_CHARS, held_out=held_out)
-        while is_filled and _width(text, font) < width:
+        while is_filled and text_width(text, font) < width:
             text += " " + short_text(rng, MAX_CHARS, held_out=held_out)
         text = _fit(text, font, width - 6)
         left, top, right, bottom = draw.textbbox((0, 0), text, font=font)
@@ -126,9 +126,9 @@ def render(
         y = line * slot + 1 + rng.random() * max(slot - 2 - (bottom - top), 0) - top
         draw.text((x, y), text, fill=foreground, font=font)
         middle = y + (top + bottom) / 2
-        chars += [Char(c, cx, middle) for c, cx in _centres(text, font, x)]
+        chars += [Char(c, cx, middle) for c, cx in centres(text, font, x)]
         texts.append(text)
-    return _degrade(rng, picture, difficulty), DenseTruth(chars=tuple(chars)), "\n".join(texts)
+    return degrade(rng, picture, difficulty), DenseTruth(chars=tuple(chars)), "\n".join(texts)
 
 
 def _font(rng: np.random.Generator, slot: float, difficulty: float, held_out: bool) -> ImageFont.FreeTypeFont:
@@ -145,27 +145,27 @@ def _advance(font: ImageFont.FreeTypeFont, character: str) -> float:
     return font.getlength(character)
 
 
-def _width(text: str, font: ImageFont.FreeTypeFont) -> float:
+def text_width(text: str, font: ImageFont.FreeTypeFont) -> float:
     """Width in px without kerning: one look-up a character where measuring every prefix would be most of the work."""
     return sum(_advance(font, c) for c in text)
 
 
 def _fit(text: str, font: ImageFont.FreeTypeFont, width: float) -> str:
-    while len(text) > 1 and _width(text, font) > width:
+    while len(text) > 1 and text_width(text, font) > width:
         text = text[:-1].rstrip()
     return text
 
 
-def _centres(text: str, font: ImageFont.FreeTypeFont, x: float) -> list[tuple[str, float]]:
+def centres(text: str, font: ImageFont.FreeTypeFont, x: float) -> list[tuple[str, float]]:
     """Visible characters with the x of their middle; what kerning saves is spread evenly."""
-    scale = font.getlength(text) / max(_width(text, font), 1e-6)
-    centres = []
+    scale = font.getlength(text) / max(text_width(text, font), 1e-6)
+    found = []
     for character in text:
         advance = _advance(font, character) * scale
         if not character.isspace():
-            centres.append((character, x + advance / 2))
+            found.append((character, x + advance / 2))
         x += advance
-    return centres
+    return found
 
 
 def _colours(rng: np.random.Generator, difficulty: float) -> tuple[tuple[int, ...], tuple[int, ...]]:
@@ -179,7 +179,8 @@ def _colours(rng: np.random.Generator, difficulty: float) -> tuple[tuple[int, ..
             return tuple(int(v) for v in a), tuple(int(v) for v in b)
 
 
-def _degrade(rng: np.random.Generator, picture: PILImage.Image, difficulty: float) -> PILImage.Image:
+def degrade(rng: np.random.Generator, picture: PILImage.Image, difficulty: float) -> PILImage.Image:
+    """Blur, noise and JPEG, each the more likely the greater `difficulty` (0 to 1) is."""
     if rng.random() < 0.4 * difficulty:
         picture = picture.filter(ImageFilter.GaussianBlur(float(rng.uniform(0.2, 0.9))))
     if rng.random() < 0.4 * difficulty:

@@ -172,7 +172,7 @@ def _as_typed(rng: np.random.Generator, label: str) -> str:
     return str(_pick(rng, ('"{}"', "'{}'"))).format(label) if rng.random() < 0.3 else label
 
 
-def _thing(rng: np.random.Generator, label: str, kind: str) -> str:
+def thing_words(rng: np.random.Generator, label: str, kind: str) -> str:
     """`Save button`, `button Save`, `"Save" button`, `button labelled "Save"`."""
     kind = kind if rng.random() < 0.6 else str(_pick(rng, _ALSO_NAMED.get(kind, (kind,))))
     pattern = "{0} {1}" if rng.random() < 0.78 else str(_pick(rng, ("{1} {0}", '{1} labelled "{0}"', "{1} called {0}")))
@@ -189,7 +189,7 @@ def _locating(
         question = str(_pick(rng, _ACTIONS[kind])).format(name=_as_typed(rng, label))
     elif not alone or rng.random() < 0.62:
         with_kind = _BOX_WITH_KIND if form == "bbox" else _POINT_WITH_KIND
-        question = str(_pick(rng, with_kind)).format(thing=_thing(rng, label, kind))
+        question = str(_pick(rng, with_kind)).format(thing=thing_words(rng, label, kind))
     else:
         bare = _BOX_BARE if form == "bbox" else _POINT_BARE
         question = str(_pick(rng, bare)).format(name=_as_typed(rng, label), raw=label)
@@ -229,7 +229,7 @@ def _yes_no(
             return None
         chosen: Widget = _pick(rng, pool)
         target, answer = {"kind": chosen["kind"], "label": chosen["label"]}, "No."
-    question = str(_pick(rng, _PRESENT)).format(thing=_thing(rng, target["label"], target["kind"]))
+    question = str(_pick(rng, _PRESENT)).format(thing=thing_words(rng, target["label"], target["kind"]))
     return question, answer, target
 
 

@@ -98,7 +98,7 @@ class Theme:
     icons: bool
 
 
-def _palette(rng: np.random.Generator) -> dict[str, str]:
+def palette(rng: np.random.Generator) -> dict[str, str]:
     """Named colours of a screen; text colours are readable on the surfaces they are used on."""
     mode = str(rng.choice(["light", "white", "dark", "coloured"], p=[0.34, 0.22, 0.3, 0.14]))
     hue = float(rng.random())
@@ -294,8 +294,8 @@ def make_theme(rng: np.random.Generator, width: int, height: int, *, held_out: b
     roomy = width >= 384 and height >= 256
     zoom = float(rng.choice([1.0, 1.25, 1.5], p=[0.5, 0.28, 0.22])) if roomy else 1.0
     font = float(rng.integers(11, 17)) if zoom == 1.0 else float(rng.uniform(11, 18.5 / zoom))
-    palette = _palette(rng)
-    dark = bool(palette.pop("dark"))
+    colours = palette(rng)
+    dark = bool(colours.pop("dark"))
     sizes = _Sizes(
         font=font,
         radius=int(rng.choice([0, 2, 4, 6, 8, 12, 99])),
@@ -311,7 +311,7 @@ def make_theme(rng: np.random.Generator, width: int, height: int, *, held_out: b
     mark_radius, switch_px = int(rng.choice([0, 2, 4])), round(font * float(rng.uniform(1.1, 1.6)))
     ground = "var(--page)" if rng.random() < 0.88 else "linear-gradient(var(--surface), var(--page))"
     css = (
-        "".join(f"--{name}: {color}; " for name, color in palette.items())
+        "".join(f"--{name}: {color}; " for name, color in colours.items())
         + f"background: {ground}; color: var(--text); color-scheme: {'dark' if dark else 'light'};"
         + f" accent-color: var(--accent); {_FIXED_RULES}"
         + f" .root {{ zoom: {zoom}; width: {width / zoom:.3f}px; height: {height / zoom:.3f}px; }} "

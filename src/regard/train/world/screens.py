@@ -1,4 +1,4 @@
-"""Simple program screens: a bank rendered once by real Chromium, and questions drawn from it at training time.
+"""Screens in banks: rendered once by real Chromium, questions are drawn from them at training time.
 
     build_bank(Path("screens"), count=4000, seed=1, held_out=False)
     bank = ScreenBank(Path("screens"))
@@ -8,6 +8,9 @@ A bank is a folder of ZIP files with `SHARD_SIZE` screens each (`00012.png`, `00
 says how it was made. Screen i follows from (seed, i) alone, so a bank can be continued after an interruption
 and extended by asking for a larger `count`. Screens on which too little can be asked are drawn again.
 Questions and their answers are in `screen_questions`; the HTML is made by `screen_layouts`.
+
+A `BankKind` says what the screens of a bank are: simple program screens (`SCREENS`), or those of another module, which
+then carry `extra` truth of their own.
 """
 
 from __future__ import annotations
@@ -16,21 +19,21 @@ import io
 import json
 import zipfile
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from PIL import Image
 
 from regard.errors import ConfigError, EngineError, InputError
-from regard.train.world.browser import RenderedScreen, SheetBrowser
+from regard.train.world.browser import RenderedScreen, ScreenPage, SheetBrowser
 from regard.train.world.sample import Char, DenseTruth, Item, Sample
 from regard.train.world.screen_layouts import make_page
 from regard.train.world.screen_questions import ask, askable
 from regard.train.world.screen_widgets import KINDS
 
-__all__ = ["KINDS", "SHARD_SIZE", "Screen", "ScreenBank", "build_bank"]
+__all__ = ["KINDS", "SCREENS", "SHARD_SIZE", "BankKind", "Screen", "ScreenBank", "build_bank"]
 
 SHARD_SIZE = 500
 MIN_ASKABLE = 2
@@ -40,23 +43,66 @@ _MAX_ATTEMPTS = 20
 
 @dataclass(frozen=True)
 class Screen:
-    """One screen of a bank: its picture and what Chromium said is on it (see `browser.RenderedScreen`)."""
+    """One screen of a bank: its picture and what Chromium said is on it (see `browser.RenderedScreen`).
+
+    `extra` is what the page's maker knows beside it.
+    """
 
     image: Image.Image
     widgets: tuple[dict[str, Any], ...]
     dense: DenseTruth
+    extra: dict[str, Any] = field(default_factory=dict)
+
+
+class MakePage(Protocol):
+    """Draws one page and what is to be remembered of it (JSON types)."""
+
+    def __call__(self, rng: np.random.Generator, *, held_out: bool) -> tuple[ScreenPage, dict[str, Any]]: ...
+
+
+@dataclass(frozen=True)
+class BankKind:
+    """What the screens of a bank are. Raise `version` when the same seed draws others; `is_good` may refuse a screen.
+
+    `finish` is given what was rendered, for example to cut off what is empty.
+    """
+
+    name: str
+    version: int
+    make: MakePage
+    is_good: Callable[[RenderedScreen, dict[str, Any]], bool]
+    finish: Callable[[RenderedScreen], RenderedScreen] = lambda screen: screen
+
+
+def _make_screen(rng: np.random.Generator, *, held_out: bool) -> tuple[ScreenPage, dict[str, Any]]:
+    return make_page(rng, held_out=held_out), {}
+
+
+def _has_enough(screen: RenderedScreen, extra: dict[str, Any]) -> bool:
+    return len(askable(screen.widgets)) >= MIN_ASKABLE
+
+
+SCREENS = BankKind("screens", BANK_VERSION, _make_screen, _has_enough)
 
 
 def build_bank(
-    folder: Path, *, count: int, seed: int, held_out: bool, on_progress: Callable[[int, int], None] | None = None
+    folder: Path,
+    *,
+    count: int,
+    seed: int,
+    held_out: bool,
+    kind: BankKind = SCREENS,
+    on_progress: Callable[[int, int], None] | None = None,
 ) -> None:
-    """Render `count` screens into `folder`, keeping complete shards that are already there.
+    """Render `count` screens of a kind into `folder`, keeping complete shards that are already there.
 
     `on_progress(done, count)` is called after every shard that had to be rendered.
     Errors: ConfigError when the folder holds a bank of another seed, side or version.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    recipe = {"version": BANK_VERSION, "seed": seed, "held_out": held_out}
+    recipe: dict[str, Any] = {"version": kind.version, "seed": seed, "held_out": held_out}
+    if kind.name != SCREENS.name:
+        recipe["kind"] = kind.name
     about = folder / "bank.json"
     if about.is_file() and json.loads(about.read_text()) != recipe:
         raise ConfigError(f"{folder} holds another bank ({about.read_text()}), wanted {recipe}; use an empty folder")
@@ -70,7 +116,7 @@ def build_bank(
         return
     with SheetBrowser() as browser:
         for path, indices in missing.items():
-            _write_shard(path, indices, _render(browser, indices, seed=seed, held_out=held_out))
+            _write_shard(path, indices, _render(browser, indices, kind, seed=seed, held_out=held_out))
             if on_progress is not None:
                 on_progress(indices.stop, count)
 
@@ -82,31 +128,40 @@ def _is_complete(path: Path, num_screens: int) -> bool:
         return len(shard.namelist()) == 2 * num_screens
 
 
-def _render(browser: SheetBrowser, indices: Sequence[int], *, seed: int, held_out: bool) -> list[RenderedScreen]:
-    """Render screens, drawing those again on which fewer than MIN_ASKABLE widgets can be asked for."""
-    finished: dict[int, RenderedScreen] = {}
+Made = tuple[RenderedScreen, dict[str, Any]]  # a screen, and what its maker knows
+
+
+def _render(browser: SheetBrowser, indices: Sequence[int], kind: BankKind, *, seed: int, held_out: bool) -> list[Made]:
+    """Render screens, drawing those again that are not good."""
+    finished: dict[int, Made] = {}
     for attempt in range(_MAX_ATTEMPTS):
         missing = [i for i in indices if i not in finished]
         if not missing:
             break
-        pages = [make_page(np.random.default_rng([seed, i, attempt]), held_out=held_out) for i in missing]
-        for i, screen in zip(missing, browser.render(pages), strict=True):
-            if len(askable(screen.widgets)) >= MIN_ASKABLE:
-                finished[i] = screen
+        made = [kind.make(np.random.default_rng([seed, i, attempt]), held_out=held_out) for i in missing]
+        rendered = browser.render([page for page, _ in made])
+        for i, screen, (_, extra) in zip(missing, rendered, made, strict=True):
+            if kind.is_good(screen, extra):
+                finished[i] = kind.finish(screen), extra
     if len(finished) < len(indices):
-        raise EngineError(
-            f"{len(indices) - len(finished)} screens still had too few widgets after {_MAX_ATTEMPTS} draws"
-        )
+        raise EngineError(f"{len(indices) - len(finished)} screens were still not good after {_MAX_ATTEMPTS} draws")
     return [finished[i] for i in indices]
 
 
-def _write_shard(path: Path, indices: Sequence[int], screens: Sequence[RenderedScreen]) -> None:
+def _write_shard(path: Path, indices: Sequence[int], screens: Sequence[Made]) -> None:
     partial = path.with_suffix(".partial")
     with zipfile.ZipFile(partial, "w", zipfile.ZIP_STORED) as shard:
-        for i, screen in zip(indices, screens, strict=True):
+        for i, (screen, extra) in zip(indices, screens, strict=True):
             picture = io.BytesIO()
             screen.image.save(picture, "PNG", compress_level=1)
-            truth = {"widgets": screen.widgets, "text": screen.text, "xs": screen.xs, "ys": screen.ys}
+            truth: dict[str, Any] = {
+                "widgets": screen.widgets,
+                "text": screen.text,
+                "xs": screen.xs,
+                "ys": screen.ys,
+            }
+            if extra:
+                truth["extra"] = extra
             shard.writestr(f"{i:06d}.png", picture.getvalue())
             shard.writestr(f"{i:06d}.json", json.dumps(truth, separators=(",", ":")))
     partial.rename(path)
@@ -139,10 +194,12 @@ class ScreenBank:
         with Image.open(io.BytesIO(self._read(index, "png"))) as opened:
             image = opened.convert("RGB")
         items = tuple(
-            Item(w["kind"], tuple(w["box"]), w["label"] if w["kind"] != "slider" else "") for w in truth["widgets"]
+            Item(w["kind"], tuple(w["box"]), w["label"] if w["kind"] != "slider" else "")
+            for w in truth["widgets"]
+            if w["kind"] in KINDS
         )
         chars = tuple(Char(c, x, y) for c, x, y in zip(truth["text"], truth["xs"], truth["ys"], strict=True))
-        return Screen(image, tuple(truth["widgets"]), DenseTruth(items, chars))
+        return Screen(image, tuple(truth["widgets"]), DenseTruth(items, chars), truth.get("extra", {}))
 
     def sample(self, rng: np.random.Generator) -> Sample:
         """A question about a random screen with its answer."""

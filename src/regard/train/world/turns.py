@@ -13,21 +13,39 @@ import numpy as np
 
 from regard.messages import Message, Text
 from regard.train.world.sample import Sample
+from regard.train.world.screen_lists import ask_absent, ask_every, ask_list
 from regard.train.world.screen_questions import ask
 from regard.train.world.screens import ScreenBank
+from regard.train.world.shapes import choose
+
+ABSENT_SHARE, LIST_SHARE, LIST_TURNS = 0.125, 0.35, 4
 
 
 def join(samples: Sequence[Sample]) -> Sample:
     """One conversation from samples about the same picture, which is shown in the first turn only."""
     messages: list[Message] = list(samples[0].messages)
     for sample in samples[1:]:
-        question = tuple(part for part in sample.messages[0].parts if isinstance(part, Text))
-        messages += [replace(sample.messages[0], parts=question), *sample.messages[1:]]
+        first = sample.prompt[-1]
+        question = tuple(part for part in first.parts if isinstance(part, Text))
+        messages += [replace(first, parts=question), *sample.messages[len(sample.prompt) :]]
     return replace(samples[0], messages=tuple(messages))
 
 
 def screen_turns(rng: np.random.Generator, *, bank: ScreenBank, num_turns: int) -> Sample:
-    """`num_turns` questions about the smaller of two screens; the other one names what is not there."""
+    """`num_turns` questions about the smaller of two screens; the other one names what is not there.
+
+    Beside the first, one in eight is about something that is not there, and a list counts for four.
+    """
     pair = [bank.screen(int(rng.integers(len(bank)))) for _ in range(2)]
     screen, elsewhere = sorted(pair, key=lambda one: one.image.width * one.image.height)
-    return join([ask(rng, screen.image, screen.widgets, elsewhere.widgets, screen.dense) for _ in range(num_turns)])
+    image, widgets, dense = screen.image, screen.widgets, screen.dense
+    samples = [ask(rng, image, widgets, elsewhere.widgets, dense)]
+    listed = None
+    if num_turns > LIST_TURNS and rng.random() < LIST_SHARE:
+        listed = choose(rng, (ask_list, ask_every))(rng, image, widgets, dense)
+    for _ in range(num_turns - 1 - (LIST_TURNS if listed else 0)):
+        absent = ask_absent(rng, image, widgets, elsewhere.widgets, dense) if rng.random() < ABSENT_SHARE else None
+        samples.append(absent or ask(rng, image, widgets, elsewhere.widgets, dense))
+    if listed is not None:
+        samples.insert(int(rng.integers(1, len(samples) + 1)), listed)
+    return join(samples)

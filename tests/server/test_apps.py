@@ -1,0 +1,181 @@
+"""Applications over HTTP: events, files, refusals, and an end when nobody waits."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+pytest.importorskip("fastapi", reason="the server needs the extra 'server'")
+
+import httpx2
+
+from regard.apps.result import Progress, Result
+from regard.errors import InputError
+from regard.server import apps_api
+from regard.server.apps_job import App, Job, Made, Options
+from tests.server.conftest import Running, data_url, png, running
+
+
+class Nothing(Result):
+    """A result."""
+
+    said: str
+
+
+def events_of(response: httpx2.Response) -> list[dict[str, Any]]:
+    lines = [line for line in response.text.splitlines() if line.startswith("data: ")]
+    return [json.loads(line.removeprefix("data: ")) for line in lines]
+
+
+def run(url: str, name: str, /, *inputs: str, **options: Any) -> httpx2.Response:
+    body = {"inputs": list(inputs), "options": options}
+    return httpx2.post(f"{url}/v1/apps/{name}", json=body, timeout=120, trust_env=False)
+
+
+@pytest.fixture
+def scripted(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """Offer an application that is given as a function."""
+
+    def offer(function: Any) -> None:
+        monkeypatch.setitem(apps_api.APPS, "scripted", App("Scripted", (), (0, 0), Options, function))
+
+    return offer
+
+
+def test_locate_finds_on_an_uploaded_picture_and_leaves_a_drawing(server: Running) -> None:
+    with httpx2.Client(base_url=server.url, trust_env=False, timeout=120) as client:
+        upload = client.post("/v1/files", files={"file": ("circle.png", png())}, data={"purpose": "user_data"}).json()
+        events = events_of(run(server.url, "locate", upload["id"], what="red circle"))
+        assert {event["type"] for event in events} <= {"progress", "result"}
+        done = events[-1]
+        assert done["type"] == "result" and done["result"]["what"] == ["red circle"]
+        assert (done["result"]["width"], done["result"]["height"]) == (320, 200)
+        drawing, table = done["files"]
+        assert client.get(f"/v1/files/{drawing['id']}/content").content.startswith(b"\x89PNG")
+        assert client.get(f"/v1/files/{table['id']}/content").headers["content-disposition"].startswith("attachment")
+
+
+def test_progress_and_files_are_told_as_they_are_made(server: Running, scripted: Any) -> None:
+    def work(job: Job, options: Options) -> Made:
+        job.on_progress(Progress(1, 2, "half"))
+        (job.folder / "inner").mkdir()
+        (job.folder / "inner" / "note.txt").write_text("hello")
+        return Made(Nothing(said="done"), (job.folder / "inner" / "note.txt",))
+
+    scripted(work)
+    half, done = events_of(run(server.url, "scripted"))
+    assert half == {"type": "progress", "done": 1, "total": 2, "text": "half"}
+    assert done["result"] == {"said": "done"}
+    assert done["files"][0]["path"] == "inner/note.txt" and done["files"][0]["bytes"] == 5
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [(InputError("the page is upside down; turn it"), "the page is upside down; turn it"), (KeyError("secret"), None)],
+)
+def test_what_goes_wrong_is_one_event_in_words(server: Running, scripted: Any, error: Any, words: str | None) -> None:
+    def work(job: Job, options: Options) -> Made:
+        raise error
+
+    scripted(work)
+    (told,) = events_of(run(server.url, "scripted"))
+    assert told["type"] == "error"
+    message = told["error"]["message"]
+    assert message == words if words else "secret" not in message and "fault" in message
+
+
+def test_a_client_that_hangs_up_stops_its_run(server: Running, scripted: Any) -> None:
+    stopped = threading.Event()
+
+    def work(job: Job, options: Options) -> Made:
+        try:
+            while True:
+                job.on_progress(Progress(0, 0, "on and on"))
+                time.sleep(0.01)
+        finally:
+            stopped.set()
+
+    scripted(work)
+    body = {"inputs": [], "options": {}}
+    with httpx2.stream("POST", f"{server.url}/v1/apps/scripted", json=body, trust_env=False) as response:
+        assert next(response.iter_lines())
+    assert stopped.wait(10)
+
+
+def test_an_answer_that_is_being_written_is_ended_too(server: Running, scripted: Any) -> None:
+    ended = threading.Event()
+
+    def work(job: Job, options: Options) -> Made:
+        job.on_progress(Progress(0, 0, "begun"))
+        try:
+            job.chat.chat("Count.", max_tokens=3000, ignore_eos=True)
+        finally:
+            ended.set()
+        return Made(Nothing(said="all of it"))
+
+    scripted(work)
+    body = {"inputs": [], "options": {}}
+    with httpx2.stream("POST", f"{server.url}/v1/apps/scripted", json=body, trust_env=False) as response:
+        assert next(response.iter_lines())
+    assert ended.wait(20)
+
+
+@pytest.mark.parametrize(
+    ("name", "inputs", "options", "status", "words"),
+    [
+        ("nothing", [], {}, 404, "there is no application 'nothing'"),
+        ("agent", [], {"task": "x", "url": "http://localhost"}, 403, "--allow-agent"),
+        ("locate", [], {"what": "x"}, 400, "there are 0 inputs"),
+        ("locate", ["file-none"], {"what": "x"}, 404, "there is no file"),
+        ("locate", ["/etc/passwd"], {"what": "x"}, 404, "there is no file"),
+        ("locate", ["http://localhost/a.png"], {"what": "x"}, 404, "there is no file"),
+        ("locate", [7], {"what": "x"}, 400, "id of an uploaded file"),
+        ("locate", [data_url(b"%PDF-1.4", "application/pdf")], {"what": "x"}, 400, "takes image only"),
+        ("locate", [data_url(png())], {}, 400, "what of the options"),
+        ("locate", [data_url(png())], {"what": "x", "shell": "rm"}, 400, "shell of the options"),
+    ],
+)
+def test_what_cannot_be_is_refused_at_once(
+    server: Running, name: str, inputs: list[Any], options: dict[str, Any], status: int, words: str
+) -> None:
+    response = run(server.url, name, *inputs, **options)
+    assert response.status_code == status
+    assert words in response.json()["error"]["message"]
+
+
+def test_only_so_many_run_and_wait(nano: Any, scripted: Any) -> None:
+    go = threading.Event()
+
+    def work(job: Job, options: Options) -> Made:
+        go.wait(30)
+        return Made(Nothing(said="done"))
+
+    scripted(work)
+    with running(nano, max_apps=1) as one:
+        first = threading.Thread(target=run, args=(one.url, "scripted"))
+        first.start()
+        try:
+            deadline_s = time.monotonic() + 20
+            status = 200
+            while status != 429 and time.monotonic() < deadline_s:
+                with httpx2.stream(
+                    "POST", f"{one.url}/v1/apps/scripted", json={"inputs": []}, trust_env=False
+                ) as response:
+                    status = response.status_code
+            assert status == 429
+        finally:
+            go.set()
+            first.join()
+
+
+def test_the_list_says_what_there_is_and_what_is_not_allowed(server: Running) -> None:
+    data = httpx2.get(f"{server.url}/v1/apps", trust_env=False).json()["data"]
+    found = {app["id"]: app for app in data}
+    assert list(found) == ["locate", "document", "video", "code", "tutor", "agent"]
+    assert found["locate"]["is_allowed"] and not found["agent"]["is_allowed"]
+    assert found["video"]["options"]["properties"]["task"]["enum"][0] == "question"
