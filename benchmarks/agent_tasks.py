@@ -86,6 +86,7 @@ def run_task(screen: BrowserScreen, name: str, seed: int, chat: Any, traces: Pat
         limits=Limits(MAX_STEPS, MAX_SECONDS, settle_s=1.5),
         trace=None if traces is None else traces / f"{name}-{seed}",
         on=f"browser:examples/agent/{name}.html?seed={seed}",
+        screen_options={"viewport": PHONE, "phone": True} if name in PHONE_PAGES else {"viewport": COMPUTER},
     )
     start_s = time.monotonic()
     status, reason, answer, num_steps = "failure", "", None, 0

@@ -249,7 +249,8 @@ def test_without_any_answer_the_page_is_put_together_from_the_pixels(
     html = (tmp_path / "out/index.html").read_text()
     assert 'src="assets/picture-1.png"' in html
     assert "<button" in html and "<header" in html
-    assert Image.open(tmp_path / "out/assets/picture-1.png").size == (120, 60)
+    with Image.open(tmp_path / "out/assets/picture-1.png") as cut:
+        assert cut.size == (120, 60)
     assert {p.name for p in (tmp_path / "out").iterdir()} >= {
         "before.png",
         "after.png",

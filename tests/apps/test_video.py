@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +17,14 @@ from regard.apps.video import Watch, sheet, to_srt, to_vtt, words
 from regard.apps.video.changes import Change
 from regard.apps.video.overview import boundaries
 from regard.apps.video.result import Chapter, ScreenText, Spent, VideoEvent, VideoReport
+from regard.apps.video.scan import scan
 from regard.errors import ConfigError, InputError
 from tests.apps.video_helpers import SeeingChat, steady, write_clip
 
 pytest.importorskip("av")
 
 GOLDEN = Path(__file__).parent / "golden"
-SQUARES = [("red", 6.4, 99.0, 40), ("blue", 0.0, 13.2, 200), ("green", 20.0, 99.0, 130)]
+SQUARES = [("red", 6.4, 99.0, 40), ("blue", 0.0, 13.2, 200), ("green", 20.0, 99.0, 230)]
 WIDE = 65536
 
 
@@ -30,9 +33,24 @@ def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_clip(tmp_path_factory.mktemp("clip") / "squares.mp4", SQUARES, steady(30))
 
 
+@pytest.fixture(scope="module")
+def fresh_index(clip: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the clip's index, in which no question was asked yet."""
+    folder = tmp_path_factory.mktemp("index")
+    scan(clip, folder).close()
+    return folder
+
+
 @pytest.fixture
-def watch(clip: Path, tmp_path: Path) -> Watch:
-    return Watch(SeeingChat(), clip, folder=tmp_path)
+def index(fresh_index: Path, tmp_path: Path) -> Path:
+    """A copy of it for one test."""
+    return shutil.copytree(fresh_index, tmp_path / "index")
+
+
+@pytest.fixture
+def watch(clip: Path, index: Path) -> Iterator[Watch]:
+    with Watch(SeeingChat(), clip, folder=index) as opened:
+        yield opened
 
 
 def test_a_time_is_answered_to_the_frame_and_looked_at_twice(watch: Watch) -> None:
@@ -45,6 +63,20 @@ def test_a_time_is_answered_to_the_frame_and_looked_at_twice(watch: Watch) -> No
 def test_what_disappears_is_shown_backwards_and_named(watch: Watch) -> None:
     report = watch.ask("When does the blue square disappear?")
     assert (report.events[0].text, round(report.events[0].span.start_s, 2)) == ("the blue square disappears", 13.2)
+
+
+def test_an_end_that_was_named_wrongly_is_found_at_the_place_where_the_thing_appeared(tmp_path: Path) -> None:
+    clip = write_clip(tmp_path / "ends.mp4", [("red", 6.4, 13.2, 40)], steady(20))
+
+    def says(prompt: str, frames: list[Any]) -> str | None:
+        backwards = prompt.startswith("What appears") and says.calls  # type: ignore[attr-defined]
+        says.calls += prompt.startswith("What appears")  # type: ignore[attr-defined]
+        return "a blue star" if backwards else None
+
+    says.calls = 0  # type: ignore[attr-defined]
+    with Watch(SeeingChat(says=says), clip, folder=tmp_path / "index") as watch:
+        report = watch.ask("When does the red square disappear?")
+    assert report.answer == "at 0:13.2: the red square disappears"
 
 
 def test_a_question_that_names_a_time_is_answered_there(watch: Watch) -> None:
@@ -76,16 +108,16 @@ def test_the_second_question_asks_only_what_is_new(watch: Watch) -> None:
     assert watch.ask("When does the green square appear?").spent.tokens == 0
 
 
-def test_the_budget_is_kept_and_what_was_not_seen_is_told(clip: Path, tmp_path: Path) -> None:
+def test_the_budget_is_kept_and_what_was_not_seen_is_told(clip: Path, index: Path) -> None:
     chat = SeeingChat()
-    with Watch(chat, clip, folder=tmp_path, budget=400) as watch:
+    with Watch(chat, clip, folder=index, budget=300) as watch:
         report = watch.summary()
-        assert report.spent.tokens <= 400
+        assert report.spent.tokens <= 300
         assert report.spent.unseen >= 1
-    with Watch(SeeingChat(), clip, folder=tmp_path / "b") as rich:
+    with Watch(SeeingChat(), clip, folder=index) as rich:
         assert rich.summary().spent.unseen == 0
     with pytest.raises(ConfigError, match="budget"):
-        Watch(chat, clip, folder=tmp_path, budget=10)
+        Watch(chat, clip, folder=index, budget=10)
 
 
 def test_a_small_context_gets_few_small_frames(watch: Watch) -> None:
@@ -94,7 +126,7 @@ def test_a_small_context_gets_few_small_frames(watch: Watch) -> None:
     assert max(chat.num_frames) <= 16
 
 
-def test_a_wide_context_lists_events_in_windows_and_reads_them_with_the_question(clip: Path, tmp_path: Path) -> None:
+def test_a_wide_context_lists_events_in_windows_and_reads_them_with_the_question(clip: Path, index: Path) -> None:
     def says(prompt: str, frames: list[Any]) -> str | None:
         if prompt.startswith("Localize"):
             return '{"00:06.00 - 00:29.00": "someone puts down a red square", "00:21.00 - 00:29.00": "a green one"}'
@@ -104,7 +136,7 @@ def test_a_wide_context_lists_events_in_windows_and_reads_them_with_the_question
         return None
 
     chat = SeeingChat(WIDE, says)
-    with Watch(chat, clip, folder=tmp_path) as watch:
+    with Watch(chat, clip, folder=index) as watch:
         report = watch.ask("When is the red square put down?")
     assert [(event.text, round(event.span.start_s, 2)) for event in report.events] == [
         ("someone puts down a red square", 6.4)
@@ -113,7 +145,7 @@ def test_a_wide_context_lists_events_in_windows_and_reads_them_with_the_question
     assert any(prompt.startswith("Give the query: 'someone puts down") for prompt in chat.prompts)
 
 
-def test_text_on_the_picture_has_a_span(clip: Path, tmp_path: Path) -> None:
+def test_text_on_the_picture_has_a_span(clip: Path, index: Path) -> None:
     def says(prompt: str, frames: list[Any]) -> str | None:
         if prompt.startswith("Read all"):
             from tests.apps.video_helpers import colour_of
@@ -121,7 +153,7 @@ def test_text_on_the_picture_has_a_span(clip: Path, tmp_path: Path) -> None:
             return "RED SALE" if colour_of(frames[0]) == "red" else "no text"
         return "{}" if prompt.startswith("Localize") else None
 
-    with Watch(SeeingChat(WIDE, says), clip, folder=tmp_path) as watch:
+    with Watch(SeeingChat(WIDE, says), clip, folder=index) as watch:
         texts = watch.text().texts
     assert [(text.text, round(text.span.start_s, 1), round(text.span.end_s or 0)) for text in texts] == [
         ("RED SALE", 6.4, 30)
@@ -254,17 +286,18 @@ def run(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
 
 
 def test_the_command_answers_in_every_format(
-    clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    clip: Path, index: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    index = ["--index", str(tmp_path)]
-    assert run(monkeypatch, str(clip), "When does the red square appear?", *index) == 0
+    at = ["--index", str(index)]
+    assert run(monkeypatch, str(clip), "When does the red square appear?", *at) == 0
     assert capsys.readouterr().out.startswith("at 0:06.4: a red square appears\n")
     picture = tmp_path / "sheet.png"
-    found = run(monkeypatch, str(clip), "--find", "red square", "--format", "vtt", "--sheet", str(picture), *index)
+    found = run(monkeypatch, str(clip), "--find", "red square", "--format", "vtt", "--sheet", str(picture), *at)
     assert found == 0
     assert read_cues(capsys.readouterr().out.strip() + "\n")[0][:2] == (6.4, pytest.approx(30, abs=0.3))
-    assert PIL.Image.open(picture).width > 300
-    assert run(monkeypatch, str(clip), "--summary", "--from", "0:10", "--to", "0:15", "--json", *index) == 0
+    with PIL.Image.open(picture) as opened:
+        assert opened.width > 300
+    assert run(monkeypatch, str(clip), "--summary", "--from", "0:10", "--to", "0:15", "--json", *at) == 0
     assert json.loads(capsys.readouterr().out)["stretch"] == {"start_s": 10.0, "end_s": 15.0}
 
 
@@ -281,13 +314,13 @@ def test_the_command_answers_in_every_format(
 )
 def test_wrong_options_are_one_sentence(
     clip: Path,
-    tmp_path: Path,
+    index: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
     arguments: tuple[str, ...],
     sentence: str,
 ) -> None:
-    assert run(monkeypatch, str(clip), *arguments, "--index", str(tmp_path)) == 2
+    assert run(monkeypatch, str(clip), *arguments, "--index", str(index)) == 2
     told = capsys.readouterr().err.strip()
     assert sentence in told and "\n" not in told
 

@@ -15,11 +15,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from playwright.sync_api import Browser, Page
+from playwright.sync_api import Browser, Page, expect
 
 AXE = Path(__file__).parent / "vendor" / "axe.min.js"
 SHOTS = os.environ.get("REGARD_SHOTS")
 WIDE, PHONE = (1280, 860), (360, 740)
+PATIENCE_MS = 30_000  # a machine may have other work to do
+expect.set_options(timeout=PATIENCE_MS)
 DROP = """
 ([data, name, type]) => {
   const bytes = Uint8Array.from(atob(data), (char) => char.charCodeAt(0));
@@ -37,7 +39,7 @@ def opened(browser: Browser, url: str, size: tuple[int, int] = WIDE, **options: 
     context = browser.new_context(viewport={"width": size[0], "height": size[1]}, reduced_motion="reduce", **options)
     complaints: list[str] = []
     page = context.new_page()
-    page.set_default_timeout(30_000)
+    page.set_default_timeout(PATIENCE_MS)
     page.on("pageerror", lambda error: complaints.append(str(error)))
     page.on("console", lambda said: complaints.append(said.text) if said.type == "error" else None)
     page.goto(url)

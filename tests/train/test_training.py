@@ -295,3 +295,24 @@ def test_positions_start_so_that_places_can_be_read_off_them() -> None:
     wanted = torch.cat([x_N1, tens_N1], dim=1)
     found = table_ND @ torch.linalg.lstsq(table_ND, wanted, driver="gelsd").solution
     assert (found - wanted).abs().max() < 0.01
+
+
+def test_conversations_with_a_system_message_and_a_later_picture_are_encoded_as_rendered(side_files: Path) -> None:
+    first, second = (PILImage.new("RGB", size, "white") for size in ((96, 64), (64, 96)))
+    sample = Sample(
+        "t",
+        (
+            Message("system", (Text("Be short."),)),
+            Message("user", (Image(first), Text("How many?"))),
+            Message("assistant", (Text("3"),)),
+            Message("user", (Image(second), Text("And here?"))),
+            Message("assistant", (Text("4"),)),
+            Message("user", (Text("Sure?"),)),
+            Message("assistant", (Text("Yes."),)),
+        ),
+    )
+    encoded = Encoder(side_files).encode(sample)
+    whole = Processor.from_folder(side_files)(sample.messages, add_generation_prompt=False)
+    assert encoded.input_ids.tolist() == whole.input_ids.tolist()
+    assert encoded.position_ids.tolist() == whole.position_ids.tolist()
+    assert len(encoded.grids) == 2

@@ -140,7 +140,7 @@ def _tell(report: VideoReport, output: str, watch: Watch, sheet: Path | None) ->
         print(_clean(report.answer))
         if report.task in ("question", "summary"):
             for event in report.events:
-                mark = {"looked": "seen twice", "pixels": "exact to the frame", "no": "not checked"}[event.checked]
+                mark = {"looked": "seen twice", "pixels": "time exact", "no": "not checked"}[event.checked]
                 print(_clean(f"  [{event.span.text}] {event.text} ({mark})"))
     spent = report.spent
     console = stderr_console()

@@ -40,10 +40,10 @@ def _is_inside_box(sample: Sample, answer: str) -> float:
     return float(bool(given) and is_inside(*given[0], truth["box"]))
 
 
-def cache_folder(kind: BankKind = SCREENS) -> Path:
-    """Where a held-out bank is kept between runs."""
+def cache_folder(name: str) -> Path:
+    """Where a bank is kept between runs."""
     base = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
-    return Path(base).expanduser() / "regard" / f"{kind.name}-held-out-{kind.version}"
+    return Path(base).expanduser() / "regard" / name
 
 
 @functools.cache
@@ -52,7 +52,7 @@ def held_out_bank(kind: BankKind = SCREENS, count: int = SHARD_SIZE) -> ScreenBa
 
     Errors: MissingDependencyError if they have to be rendered and Chromium or playwright is missing.
     """
-    folder = cache_folder(kind)
+    folder = cache_folder(f"{kind.name}-held-out-{kind.version}")
     build_bank(folder, count=count, seed=_BANK_SEED, held_out=True, kind=kind)
     return ScreenBank(folder)
 

@@ -16,8 +16,9 @@ from functools import partial
 from typing import Any
 
 from regard.train.batches import Generator, TaskShare
-from regard.train.world import clip_windows, clips, document_strips, documents, figures, lines, scenes, talk
+from regard.train.world import clip_windows, clips, document_strips, documents, figures, lines, scenes, spatial, talk
 from regard.train.world.actions import action_turns
+from regard.train.world.episodes import episode_turns
 from regard.train.world.mockups import mockup_turns
 from regard.train.world.screens import KINDS, ScreenBank
 from regard.train.world.shapes import SHAPES
@@ -135,6 +136,7 @@ def stages(
         TaskShare("screens", 8, partial(screen, num_turns=10), weight=2.0),
         TaskShare("actions", 4, partial(action_turns, bank=screen_bank, num_turns=6), weight=2.0),
         TaskShare("scenes", 8, partial(scene, num_turns=8), weight=2.0),
+        TaskShare("spatial", 4, partial(spatial.make, held_out=False, num_turns=4)),
         TaskShare("figures", 4, partial(figures.make, held_out=False, num_turns=4)),
         TaskShare("clips", 2, partial(clips.make, held_out=False, num_turns=4)),
         TaskShare("windows", 4, partial(clip_windows.make, held_out=False, num_turns=5)),
@@ -143,6 +145,9 @@ def stages(
     if mockup_bank is not None:
         mockup = partial(mockup_turns, bank=mockup_bank, num_turns=3)
         shares = (*shares, TaskShare("mockups", 3, mockup))
+    if episode_bank is not None:
+        episode = partial(episode_turns, bank=episode_bank, num_turns=3)
+        shares = (*shares, TaskShare("episodes", 3, episode, weight=2.0))
     talk_stage = Stage("talk", TALK_STEPS, 1.5e-3, tower_lr_factor=0.7, shares=shares)
     polish = Stage(
         "polish",
@@ -161,6 +166,7 @@ def generators(screen_bank: ScreenBank) -> tuple[Generator, ...]:
     return (
         partial(lines.make, held_out=False),
         partial(scenes.make, held_out=False),
+        partial(spatial.make, held_out=False),
         partial(clips.make, held_out=False),
         partial(clip_windows.make, held_out=False),
         partial(figures.make, held_out=False),

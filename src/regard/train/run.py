@@ -1,6 +1,7 @@
 """A whole training run in one folder: render the data, make the side files, train, export.
 
 OUT/screens     the bank of rendered screens          OUT/state.pt   what continuing needs
+OUT/mockups     pages with the HTML that drew them    OUT/episodes   states of tasks over several pages
 OUT/model       the folder `--model` takes            OUT/log.jsonl  one report a line
 """
 
@@ -24,6 +25,8 @@ from regard.model.qwen3_vl import Qwen3VL
 from regard.train import nano
 from regard.train.loop import TrainConfig, Trainer, append_json
 from regard.train.nano_folder import write_side_files
+from regard.train.world.episodes import EPISODES
+from regard.train.world.mockups import MOCKUPS
 from regard.train.world.screens import ScreenBank, build_bank
 from regard.weights.checkpoint import load_model
 from regard.weights.save import save_checkpoint
@@ -57,6 +60,17 @@ def train_nano(
         on_progress=lambda done, total: on_report({"stage": "render screens", "step": done, "of": total}),
     )
     bank = ScreenBank(screens)
+    for kind in (MOCKUPS, EPISODES):
+        build_bank(
+            out / kind.name,
+            count=max(1, num_screens // 4),
+            seed=SCREEN_SEED,
+            held_out=False,
+            kind=kind,
+            on_progress=lambda done, total, name=kind.name: on_report(
+                {"stage": f"render {name}", "step": done, "of": total}
+            ),
+        )
     is_new = not (folder / "config.json").exists()
     if is_new and init is not None:
         shutil.copytree(init, folder)
@@ -78,7 +92,7 @@ def train_nano(
         meeting = Path(meeting_folder) / "store"
         others = [
             multiprocessing.get_context("spawn").Process(
-                target=_follow, args=(replace(config, rank=rank), folder, screens, first_weights, meeting)
+                target=_follow, args=(replace(config, rank=rank), folder, first_weights, meeting)
             )
             for rank in range(1, num_processes)
         ]
@@ -87,7 +101,7 @@ def train_nano(
         try:
             with joined(config, meeting):
                 trainer = _trainer(config, folder, first_weights)
-                is_done = trainer.run(nano.stages(bank), report)
+                is_done = trainer.run(_stages(out), report)
         except BaseException:
             for other in others:
                 other.terminate()  # it would wait for this process
@@ -98,11 +112,16 @@ def train_nano(
     return is_done
 
 
-def _follow(config: TrainConfig, folder: Path, screens: Path, first_weights: Path | None, meeting: Path) -> None:
+def _follow(config: TrainConfig, folder: Path, first_weights: Path | None, meeting: Path) -> None:
     """The whole life of a process that only helps."""
     use_allowed_cpus()
     with joined(config, meeting):
-        _trainer(config, folder, first_weights).run(nano.stages(ScreenBank(screens)), lambda report: None)
+        _trainer(config, folder, first_weights).run(_stages(config.out), lambda report: None)
+
+
+def _stages(out: Path) -> tuple[nano.Stage, ...]:
+    """The recipe with the banks of a run."""
+    return nano.stages(*(ScreenBank(out / name) for name in ("screens", MOCKUPS.name, EPISODES.name)))
 
 
 @contextmanager

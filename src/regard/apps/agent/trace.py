@@ -81,9 +81,9 @@ def draw_action(image: Image.Image, action: Action) -> Image.Image:
     if action.x is not None and action.y is not None:
         _ring(pen, action.x, action.y, 5 * width, width)
         if action.kind == "scroll":
-            _arrow(pen, (action.x, action.y), (action.x, action.y + _clip(action.pixels)), width)
+            _arrow(pen, (action.x, action.y), (action.x, action.y - _clip(action.pixels)), width)
         if action.kind == "hscroll":
-            _arrow(pen, (action.x, action.y), (action.x + _clip(action.pixels), action.y), width)
+            _arrow(pen, (action.x, action.y), (action.x - _clip(action.pixels), action.y), width)
     if action.x2 is not None and action.y2 is not None:
         if action.x is not None and action.y is not None:
             _arrow(pen, (action.x, action.y), (action.x2, action.y2), width)

@@ -126,8 +126,8 @@ def _letter_ratio(target: Target, seen: Found, drawn: Rendered) -> float | None:
 
 
 def _box_style(tag: str, target: Target, scale: float) -> dict[str, str]:
-    assert target.box is not None
-    width, height = (target.box[2] - target.box[0]) / scale, (target.box[3] - target.box[1]) / scale
+    x1, y1, x2, y2 = target.box or (0.0, 0.0, 0.0, 0.0)
+    width, height = (x2 - x1) / scale, (y2 - y1) / scale
     # The ground was measured inside its border.
     grown = 2 / scale if target.border is not None and tag != "header" else 0.0
     style: dict[str, str] = {}

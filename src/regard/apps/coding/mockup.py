@@ -62,7 +62,10 @@ RISE = 0.0005
 ADVANTAGE = 0.03  # of a page that consists of the words that the model read: it must be better by more than this
 MIN_PARTS = 2
 MAX_PIXELS = 12_000_000
-SERIF = 'Georgia, "Liberation Serif", "Times New Roman", serif'
+FONTS = (  # beside the stylesheet's own, the system's
+    'Arial, "Liberation Sans", Helvetica, sans-serif',
+    'Georgia, "Liberation Serif", "Times New Roman", serif',
+)
 OnProgress = Callable[[Progress], None]
 
 
@@ -279,10 +282,13 @@ def _measured(work: _Work, best: _Version, *, is_told: bool = True) -> _Version:
 
 
 def _better_font(work: _Work, version: _Version) -> _Version:
-    """The version in letters with serifs, if those are nearer. Errors: PageError."""
-    draft = version.draft
-    other = work.draw(replace(draft, variables={**draft.variables, "font": SERIF}))
-    return other if other.comparison.scores.ssim > version.comparison.scores.ssim + 0.003 else version
+    """The version in the letters of `FONTS` that look most like the mock-up's. Errors: PageError."""
+    best = version
+    for font in FONTS:
+        other = work.draw(replace(version.draft, variables={**version.draft.variables, "font": font}))
+        if other.comparison.scores.ssim > best.comparison.scores.ssim + 0.003:
+            best = other
+    return best
 
 
 def _revised(work: _Work, best: _Version, rounds: int, preset: str | None, options: dict[str, Any]) -> _Version:

@@ -217,7 +217,7 @@ class Renderer:
         content = session.send("Page.getLayoutMetrics")["cssContentSize"]
         height = int(max(min_height, min(content["height"], max_height, MAX_SIDE_PX / scale)))
         snapshot = session.send("DOMSnapshot.captureSnapshot", {"computedStyles": list(_STYLES)})
-        clip = {"x": 0, "y": 0, "width": width, "height": height, "scale": 1}
+        clip = {"x": 0, "y": 0, "width": width, "height": height, "scale": scale}
         options = {"format": "png", "optimizeForSpeed": True, "captureBeyondViewport": True, "clip": clip}
         shot = session.send("Page.captureScreenshot", options)
         image = Image.open(io.BytesIO(base64.b64decode(shot["data"]))).convert("RGB")

@@ -4,7 +4,7 @@
     done.num_pages, done.num_failed, done.files
 
 Of each file the outputs stand in the output folder under its own name, figures and tables in folders beside them, and
-`report.html` shows all pages. A hidden folder there holds the work log: the same call after an interruption, of
+`_report.html` shows all pages. A hidden folder there holds the work log: the same call after an interruption, of
 whatever kind, goes on where it stopped, and leaves the same bytes as if it had never been interrupted.
 """
 
@@ -28,7 +28,7 @@ from regard.apps.documents.work_log import WorkLog
 from regard.apps.pages import Page, PageName, load_page, open_pages
 from regard.apps.result import Progress, Result
 from regard.client import Chat
-from regard.errors import ConfigError, InputError
+from regard.errors import ConfigError, InputError, MissingDependencyError, ServerError
 
 WORK_FOLDER = ".regard"
 VERSION = 1  # of the work log: pages of another version are not mixed with ours
@@ -137,7 +137,7 @@ def convert(
         files = tuple(run.summary(job) for job in jobs)
         report = None
         if target.only is None:
-            report = target.folder / "report.html"
+            report = target.folder / "_report.html"
             write_report(run.rows(jobs), report, title=f"{len(jobs)} files, read by {Path(chat.name).name}")
     finally:
         log.close()
@@ -161,6 +161,15 @@ class _Run:
         self.target, self.work_folder, self.log = target, work_folder, log
 
     def work(self, job: Job, name: PageName) -> dict[str, Any]:
+        """Read a page in any thread; a fault of ours in one page must not end a run of thousands: it is marked."""
+        try:
+            return self._read(job, name)
+        except (ServerError, ConfigError, MissingDependencyError):
+            raise
+        except Exception as error:
+            return _damaged(name, f"this is a fault of regard's: {type(error).__name__}: {error}").to_json()
+
+    def _read(self, job: Job, name: PageName) -> dict[str, Any]:
         """Read a page; its figures and its thumbnail are written before its result is kept."""
         page = self._load(name)
         folder = f"{Path(job.stem).name}.figures"
@@ -190,7 +199,7 @@ class _Run:
 
     def thumbnail_of(self, job: Job, page: int) -> Path:
         """Where a page's small picture is."""
-        return self.target.folder / "report.files" / f"{job.stem}-{page:04}.jpg"
+        return self.target.folder / "_report" / f"{job.stem}-{page:04}.jpg"
 
     def pages(self, job: Job) -> Iterator[PageText]:
         """The pages of a file, one at a time."""

@@ -14,7 +14,7 @@ from typing import Literal
 import numpy as np
 from PIL import Image
 
-from regard.apps.documents.ink import BLOCK_PX, Components, Ink, find_components, find_ink, letter_height
+from regard.apps.documents.ink import BLOCK_PX, Ink, find_components, find_ink, letter_height
 from regard.apps.documents.ink_lines import InkLine, Rect, find_lines, union
 from regard.apps.documents.ink_tables import InkTable, aligned_tables, ruled_tables
 
@@ -225,8 +225,3 @@ def _levels(parts: list[InkPart], em: float) -> list[InkPart]:
         else:
             found.append(part)
     return found
-
-
-def components_in(ink: Ink, box: Rect) -> Components:
-    """The pieces of ink whose middle is in a box."""
-    return ink.components.only(_inside(ink.components.box_N4, [box]))

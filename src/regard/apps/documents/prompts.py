@@ -8,18 +8,12 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
 
 READ = "Read all the text in the image."
 READ_ONLY = "Please output only the text content from the image without any additional descriptions or formatting."
 HTML = "qwenvl html"
 MARKDOWN = "qwenvl markdown"
 UPRIGHT = "How many degrees clockwise must this page be turned to be upright? Answer 0, 90, 180 or 270."
-SPOTTING = (
-    "Spotting all the text in the image with {level}-level, and output in JSON format as "
-    "[{{'bbox_2d': [x1, y1, x2, y2], 'text_content': 'text'}}, ...]."
-)
-LOCATE = "Locate the text {text} in the image, report its bbox coordinates in JSON format."
 
 _SMALL = re.compile(r"(?:^|[/_-])nano(?:$|[/_-])", re.IGNORECASE)
 
@@ -36,11 +30,6 @@ def added(prompt: str, *, language: str | None = None, small_text: bool = False)
     if small_text:
         prompt += "\nThe text is small and dense. Read every line to its end and leave nothing out."
     return prompt
-
-
-def key_values(fields: Sequence[str]) -> str:
-    """The official prompt of key information extraction; `fields` with dots are nested."""
-    return extract_like(dict.fromkeys(fields, ""))
 
 
 def extract_like(form: object) -> str:

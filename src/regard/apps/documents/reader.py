@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
 from PIL import Image
 
 from regard.apps.asking import ask
@@ -33,6 +34,7 @@ from regard.errors import ConfigError, InputError, RegardError, ServerError
 Mode = Literal["auto", "lines", "html", "markdown"]
 OwnText = Literal["fallback", "prefer", "never"]
 LINE_TOKENS = 96  # the longest answer for a strip
+FAINTEST = 12  # of 255: a page with less contrast is blank
 MIN_CONFIDENCE = 0.5  # of lines, below which a page is told to be doubtful
 
 
@@ -131,9 +133,9 @@ def _made(page: Page, source: Source, blocks: list[Block], **more: Any) -> PageT
 def _read(chat: Chat, page: Page, reading: Reading, save_figure: Callable[[str, Image.Image], str] | None) -> PageText:
     upright = set_upright(page.picture, turn=reading.turn)
     layout = find_layout(upright.picture, upright.ink)
-    if not layout.parts:
-        return _made(page, "blank", [], turn=upright.turn, skew=upright.skew)
     mode = reading.for_model(chat.name)
+    if not layout.parts and (mode == "lines" or _is_plain(upright.picture)):
+        return _made(page, "blank", [], turn=upright.turn, skew=upright.skew)
     options = _options(chat, page, mode)
     if not upright.is_sure and len(layout.lines) >= 3:
         upright, layout = _turned_by_model(chat, upright, layout, mode, options)
@@ -162,6 +164,12 @@ def _read(chat: Chat, page: Page, reading: Reading, save_figure: Callable[[str, 
         raise InputError("; ".join(problems) or f"{len(layout.lines)} lines were seen and none was read")
     blocks = [_finished(block, upright, page, number, save_figure) for number, block in enumerate(found, 1)]
     return _made(page, mode, blocks, turn=upright.turn, skew=upright.skew, problems=problems)
+
+
+def _is_plain(picture: Image.Image) -> bool:
+    """Whether a page without ink is one colour; a model that sees pages may read what is too faint for ink."""
+    low, high = np.percentile(np.asarray(picture.convert("L")), (0.1, 99.9))
+    return bool(high - low < FAINTEST)
 
 
 def _options(chat: Chat, page: Page, mode: str) -> dict[str, Any]:

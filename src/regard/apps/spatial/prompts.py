@@ -52,8 +52,8 @@ def space_prompt(what: str) -> str:
     """The question for boxes in space: one category at a time, as the authors advise."""
     return (
         f"Find all {plural(what)} in this image. For each {what}, provide its 3D bounding box. "
-        'The output format required is JSON: `[{"bbox_3d":[x_center, y_center, z_center, x_size, y_size, z_size, roll, pitch, yaw],'
-        '"label":"category"}]`.'
+        'The output format required is JSON: `[{"bbox_3d":[x_center, y_center, z_center, x_size, y_size, z_size, '
+        'roll, pitch, yaw],"label":"category"}]`.'
     )
 
 

@@ -112,14 +112,14 @@ class Checker:
         self._process = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
         )
-        assert self._process.stdout is not None
         threading.Thread(target=_read, args=(self._process.stdout, self._lines), daemon=True).start()
         if self._receive(START_LIMIT_S) is None:
             self.close()
             raise EngineError("the process that checks formulas does not start; is SymPy installed as it should be?")
 
     def _send(self, request: dict[str, Any]) -> None:
-        assert self._process is not None and self._process.stdin is not None
+        if self._process is None or self._process.stdin is None:
+            return
         try:
             self._process.stdin.write(json.dumps(request) + "\n")
             self._process.stdin.flush()
@@ -135,9 +135,9 @@ class Checker:
         return answer
 
 
-def _read(pipe: IO[str], lines: queue.Queue[str]) -> None:
+def _read(pipe: IO[str] | None, lines: queue.Queue[str]) -> None:
     try:
-        for line in pipe:
+        for line in pipe or ():
             lines.put(line)
     except (OSError, ValueError):
         pass  # closed under our hands

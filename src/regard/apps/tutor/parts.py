@@ -102,11 +102,12 @@ def reviewed(picture: PILImage.Image, review: Review) -> PILImage.Image:
     canvas = picture.convert("RGB")
     pen = ImageDraw.Draw(canvas)
     width = max(2, round(min(canvas.size) / 150))
-    font = ImageFont.load_default(max(14, round(min(canvas.size) / 14)))
+    text_px = max(14, round(min(canvas.size) / 14))
+    font = ImageFont.load_default(text_px)
     for line in review.lines:
         colour = VERDICT_COLOURS[line.verdict]
         x1, y1, x2, y2 = line.box.x1, line.box.y1, line.box.x2, line.box.y2
         pen.rectangle((x1 - 4, y1 - 4, x2 + 4, y2 + 4), outline=colour, width=width)
-        place = (min(x2 + 10, canvas.width - font.size), (y1 + y2) / 2)
+        place = (min(x2 + 10, canvas.width - text_px), (y1 + y2) / 2)
         pen.text(place, MARKS[line.verdict], fill=colour, font=font, anchor="lm", stroke_width=1, stroke_fill="white")
     return canvas

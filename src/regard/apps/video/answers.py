@@ -75,10 +75,24 @@ def find(
 def _when(eyes: Eyes, purse: Purse, question: str, fitting: Sequence[VideoEvent]) -> Found:
     """The event that fits best, and among equals one that a second look confirms."""
     best = words.fit(question, fitting[0].text)
+    fitting = [_its_end(eyes, question, event) for event in fitting]
     tried = [event for event in fitting if words.fit(question, event.text) >= best - 1e-6][:_TRIED]
-    looked = [checked(eyes, purse, event) for event in tried]
+    looked = [checked(eyes, purse, event, question) for event in tried]
     event = next((one for one in looked if one.checked == "looked"), looked[0])
     return Found(f"at {clock(event.span.start_s)}: {event.text}", [event])
+
+
+def _its_end(eyes: Eyes, question: str, event: VideoEvent) -> VideoEvent:
+    """For a question about disappearing, the end of what was only named when it appeared: the next change there."""
+    verbs = set(words.stems(event.text)) & {"appear", "disappear"}
+    if "disappear" not in words.stems(question) or verbs != {"appear"}:
+        return event
+    last_s = eyes.index.facts.duration_s
+    end_s = with_end(eyes, event, last_s).span.end_s
+    if end_s is None or end_s >= last_s:
+        return event
+    text = words.told(event.text.removesuffix(" appears"), "disappears")
+    return event.model_copy(update={"span": TimeSpan(start_s=end_s), "text": text, "checked": "pixels"})
 
 
 def _at(eyes: Eyes, purse: Purse, question: str, time_s: float, place: tuple[int, int]) -> Found:

@@ -13,12 +13,20 @@ from typing import Any
 
 from regard.apps.video.index import Index
 from regard.apps.video.looks import Look
-from regard.client import Chat
+from regard.client import Chat, LocalChat
 from regard.messages import Part, Text
 from regard.reply import Reply
 
 CHARS_PER_TOKEN = 2.5  # fewer than any tokenizer's here: an estimate that is rather too high
 _AT_ONCE = 8  # questions that are worked on together
+
+
+def identity(chat: Chat) -> str:
+    """The model's name, and for one that is loaded here a hash of a few of its weights: a name may be trained again."""
+    if not isinstance(chat, LocalChat):
+        return chat.name
+    norm = [weight for weight in chat.llm.model.parameters() if weight.ndim == 1][-1]
+    return f"{chat.name} {hashlib.blake2b(norm.detach().float().cpu().numpy().tobytes(), digest_size=8).hexdigest()}"
 
 
 class Purse:
@@ -27,6 +35,7 @@ class Purse:
     def __init__(self, chat: Chat, index: Index, budget: int, preset: str | None, options: dict[str, Any]) -> None:
         self.chat, self.index, self.budget = chat, index, budget
         self._preset, self._options = preset, options
+        self.model = identity(chat)
         self.tokens = 0
         self.calls = 0
         self.refused = 0
@@ -85,5 +94,5 @@ class Purse:
             if look is None
             else (look.times_s, look.fps, look.is_dated, [picture.size for picture in look.pictures])
         )
-        asked = repr((self.chat.name, prompt, key, max_tokens, shown, self._preset, sorted(self._options.items())))
+        asked = repr((self.model, prompt, key, max_tokens, shown, self._preset, sorted(self._options.items())))
         return hashlib.blake2b(asked.encode(), digest_size=16).hexdigest()

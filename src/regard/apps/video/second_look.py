@@ -18,15 +18,19 @@ _NEAR_S = 0.6
 _SAME_PLACE = 0.3  # of the smaller of two places lies in the other
 
 
-def checked(eyes: Eyes, purse: Purse, event: VideoEvent) -> VideoEvent:
-    """The event marked "looked" if a second look finds it at its time, else as it was."""
+def checked(eyes: Eyes, purse: Purse, event: VideoEvent, question: str = "") -> VideoEvent:
+    """The event marked "looked" if a second look finds it (or the answer to `question`) at its time, else as it was."""
+    question = question or words.action_question(event.text) or prompts.QUERY.format(query=event.text.rstrip("."))
+    key = f"second {purse.model} {event.span.start_s:.3f} {question}"
+    if eyes.index.recall(key):  # known before a frame is decoded
+        return event.model_copy(update={"checked": "looked"})
     look = look_around(eyes, event.span.start_s)
-    question = words.action_question(event.text) or prompts.QUERY.format(query=event.text.rstrip("."))
     answer = purse.ask(look, question, max_tokens=_TOKENS, key="second")
     if answer is None:
         return event
     times = [look.true_s(told_s) for told_s in words.times_of(answer)]
     if any(abs(time_s - event.span.start_s) <= AGREES_S for time_s in times):
+        eyes.index.keep(key, True)
         return event.model_copy(update={"checked": "looked"})
     return event
 

@@ -17,7 +17,7 @@ from regard.reply import Box
 MAX_FRAMES = 24
 _WIDTH_PX, _GAP_PX, _CAPTION_PX = 320, 12, 40
 _INK, _PAPER, _GREY = (25, 25, 25), (255, 255, 255), (110, 110, 110)
-_MARKS = {"looked": "seen twice", "pixels": "exact", "no": "not checked"}
+_MARKS = {"looked": "seen twice", "pixels": "time exact", "no": "not checked"}
 
 
 def sheet(eyes: Eyes, report: VideoReport) -> PIL.Image.Image:

@@ -189,11 +189,11 @@ def views(eyes: Eyes, change: Change, *, num_frames: int = 8) -> dict[str, tuple
         return {"after": (look, num_before / fps)}
     before = [painted_over(picture, change.place, place) for picture in look.pictures[:num_before]]
     after = look.pictures[num_before:]
-    backwards = [painted_over(picture, change.place, place) for picture in after[::-1]]
+    undone = [painted_over(picture, change.place, place) for picture in after[::-1]]
     return {
         "after": (replace(look, pictures=(*before, *after)), num_before / fps),
         "before": (
-            replace(look, pictures=(*backwards, *look.pictures[:num_before][::-1]), times_s=look.times_s[::-1]),
+            replace(look, pictures=(*undone, *look.pictures[:num_before][::-1]), times_s=look.times_s[::-1]),
             num_after / fps,
         ),
     }
@@ -207,7 +207,7 @@ def _clean(answer: str | None) -> str:
 
 
 def _key(purse: Purse, change: Change) -> str:
-    return f"name {purse.chat.name} {change.time_s:.3f} {change.place}"
+    return f"name {purse.model} {change.time_s:.3f} {change.place}"
 
 
 def _without_doubles(events: Sequence[VideoEvent]) -> list[VideoEvent]:

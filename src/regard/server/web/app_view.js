@@ -130,7 +130,8 @@ export class AppView {
       this.isRefused = !found?.is_allowed;
       if (this.isRefused) {
         const why = found?.how_to_allow ? `: ${found.how_to_allow}.` : ".";
-        this.form.querySelector(".app-run").before(h("p", {class: "note app-refused"}, `This server does not run it${why}`));
+        this.form.classList.add("refused");
+        this.form.querySelector(".app-lead").after(h("p", {class: "note app-refused"}, `This server does not run it${why}`));
       }
     } catch {
       return; // what is wrong with the server is told elsewhere

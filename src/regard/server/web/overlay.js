@@ -92,10 +92,10 @@ export function legend(marks) {
     const sure = percent(mark.confidence);
     const meter = h("span", {class: "meter", "aria-hidden": "true"});
     meter.style.setProperty("--sure", String(mark.confidence ?? 0));
-    const says = `${nameOf(mark)}, ${mark.box ? "box" : "point"} at ${place} pixels${sure ? `, ${sure} sure` : ""}`;
-    return h("li", {}, h("button", {type: "button", class: "mark", "data-mark": mark.index, "aria-label": says},
-      h("span", {class: "mark-name"}, nameOf(mark)), h("span", {class: "mark-place"}, place),
-      areSure && h("span", {class: "mark-sure", title: "How sure the model was of the numbers"}, sure && meter, sure)));
+    const unseen = (/** @type {string} */ words) => h("span", {class: "hidden"}, words);
+    return h("li", {}, h("button", {type: "button", class: "mark", "data-mark": mark.index},
+      h("span", {class: "mark-name"}, nameOf(mark)), unseen(mark.box ? ", box at " : ", point at "), h("span", {class: "mark-place"}, place), unseen(sure && ", "),
+      areSure && h("span", {class: "mark-sure", title: "How sure the model was of the numbers"}, sure && meter, sure, unseen(sure && " sure"))));
   });
   const plain = () => JSON.stringify(marks.map(({label, confidence, box, point}) => ({label, confidence,
     ...(box ? {box: [box.x1, box.y1, box.x2, box.y2]} : {point: [point?.x, point?.y]})})), null, 1);

@@ -33,8 +33,10 @@ export class Tabs {
     const found = APPS.find(([one]) => one === name);
     this.current = found ? {name: found[0], title: found[1]} : null;
     for (const link of this.links) {
-      if (link.hash === `#${this.current?.name ?? "chat"}`) link.setAttribute("aria-current", "page");
-      else link.removeAttribute("aria-current");
+      if (link.hash === `#${this.current?.name ?? "chat"}`) {
+        link.setAttribute("aria-current", "page");
+        link.scrollIntoView({block: "nearest", inline: "center"});
+      } else link.removeAttribute("aria-current");
     }
     for (const id of ["scroll", "dock"]) byId(id).hidden = this.current !== null;
     byId("app").hidden = this.current === null;

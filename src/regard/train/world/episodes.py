@@ -4,8 +4,8 @@
     sample = episode_turns(rng, bank=ScreenBank(Path("episodes")), num_turns=3)
 
 `episode_pages` draws a task with all its states; here one state is chosen, rendered, and asked about: the next step, or
-whether the task is done. Pages in which the last click missed look as before, and the step is taken again; a dialog that
-nobody mentioned is closed first. Later turns of a conversation are other tasks on the same picture (`actions`).
+whether the task is done. Pages in which the last click missed look as before, and the step is taken again; a dialog
+that nobody mentioned is closed first. Later turns of a conversation are other tasks on the same picture (`actions`).
 """
 
 from __future__ import annotations
@@ -20,7 +20,8 @@ from regard.train.world import action_format as form
 from regard.train.world.action_format import DONE, NOTHING_CHANGED, Device, Step
 from regard.train.world.actions import ask_action
 from regard.train.world.browser import RenderedScreen, ScreenPage
-from regard.train.world.episode_pages import Episode, Move, close_dialog, make_episode
+from regard.train.world.episode_pages import make_episode
+from regard.train.world.episode_parts import Move, close_dialog
 from regard.train.world.sample import Sample
 from regard.train.world.screens import BankKind, Screen, ScreenBank
 from regard.train.world.turns import join
@@ -106,6 +107,3 @@ def episode_turns(rng: np.random.Generator, *, bank: ScreenBank, num_turns: int)
         ask_action(rng, screen.image, screen.widgets, elsewhere, screen.dense, device) for _ in range(num_turns - 1)
     ]
     return join([ask_episode(rng, screen), *more])
-
-
-__all__ = ["EPISODES", "SIZES", "Episode", "ask_episode", "episode_turns", "make_state", "step_of"]

@@ -33,7 +33,7 @@ from regard.train.world.screen_layouts import make_page
 from regard.train.world.screen_questions import ask, askable
 from regard.train.world.screen_widgets import KINDS
 
-__all__ = ["KINDS", "SCREENS", "SHARD_SIZE", "BankKind", "Screen", "ScreenBank", "build_bank"]
+__all__ = ["KINDS", "SCREENS", "SHARD_SIZE", "BankKind", "Screen", "ScreenBank", "build_bank", "write_bank"]
 
 SHARD_SIZE = 500
 MIN_ASKABLE = 2
@@ -165,6 +165,12 @@ def _write_shard(path: Path, indices: Sequence[int], screens: Sequence[Made]) ->
             shard.writestr(f"{i:06d}.png", picture.getvalue())
             shard.writestr(f"{i:06d}.json", json.dumps(truth, separators=(",", ":")))
     partial.rename(path)
+
+
+def write_bank(folder: Path, screens: Sequence[Made]) -> None:
+    """A bank of screens that were rendered elsewhere; at most SHARD_SIZE."""
+    folder.mkdir(parents=True, exist_ok=True)
+    _write_shard(folder / "shard-0000.zip", range(len(screens)), screens)
 
 
 class ScreenBank:

@@ -19,7 +19,7 @@ export const app = {
     {name: "every", label: "All of them, not only one", kind: "check", value: true},
     {name: "zoom", label: "Look closer at small things", kind: "check"},
     {name: "count", label: "Ask the model to count, too", kind: "check"},
-    {name: "relations", label: "Tell how they lie to each other", kind: "check"},
+    {name: "relations", label: "Tell how they stand to each other", kind: "check"},
   ],
   options: (values) => values,
   draw({result, given, open}) {
@@ -35,6 +35,6 @@ export const app = {
     const counts = result.counts.map((/** @type {any} */ one) => [one.label, one.told === null ? one.found : `${one.found} found, ${one.told} counted`]);
     const relations = result.relations.map((/** @type {{text: string}} */ one) => h("li", {}, one.text));
     return [root, counts.length > 0 && h("section", {class: "app-part"}, h("h2", {}, "How many"), facts(counts)),
-      relations.length > 0 && h("section", {class: "app-part"}, h("h2", {}, "How they lie"), h("ul", {class: "app-given-list"}, ...relations))];
+      relations.length > 0 && h("section", {class: "app-part"}, h("h2", {}, "How they stand"), h("ul", {class: "app-given-list"}, ...relations))];
   },
 };

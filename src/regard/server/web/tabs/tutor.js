@@ -36,7 +36,7 @@ async function figure(solution, given) {
     drawing?.prepend(svg("line", {x1: start.x, y1: start.y, x2: end.x, y2: end.y, class: "app-lines"}));
   }
   const told = (/** @type {string} */ name, /** @type {string[]} */ items) => items.length > 0 && h("div", {}, h("h2", {}, name), h("ul", {class: "app-given-list"}, ...items.map((one) => h("li", {}, one))));
-  return h("section", {class: "app-part found"}, h("div", {class: "view"}, drawn), told("Given", solution.given), told("Asked", [solution.asked].filter(Boolean)));
+  return h("section", {class: "app-part found"}, h("div", {class: "view"}, drawn), h("div", {class: "app-told"}, told("Given", solution.given), told("Asked", [solution.asked].filter(Boolean))));
 }
 
 /** @param {any[]} hints */
