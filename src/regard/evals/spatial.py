@@ -139,7 +139,7 @@ TASK = Task(
     make=_make,
     score=score,
     measures=(
-        Measure("boxes (F1 at IoU 0.5)", score, _of_kinds("locate", "every")),
+        Measure("boxes (F1 at IoU 0.5)", score, _of_kinds("locate", "every"), goal=0.80),
         Measure("points (F1)", score, _of_kinds("points")),
         Measure("nothing where nothing is", score, _is_absent, goal=0.90),
         Measure("which is in front", score, _of_kinds("front"), goal=0.95),

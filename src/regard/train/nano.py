@@ -25,7 +25,7 @@ from regard.train.world.shapes import SHAPES
 from regard.train.world.turns import screen_turns
 
 VOCAB_SIZE = 4096
-TALK_STEPS, POLISH_STEPS = 3496, 390
+TALK_STEPS, POLISH_STEPS = 12000, 2000
 
 CONFIG: dict[str, Any] = {
     "architectures": ["Qwen3VLForConditionalGeneration"],
@@ -126,7 +126,7 @@ def stages(
             seen("screens", 4, partial(screen, num_turns=1)),
         ),
     )
-    shares = (
+    shares: tuple[TaskShare, ...] = (
         replace(seen("pages", 24, page), name="pages seen"),
         TaskShare("pages", 8, page, has_one_size=True),
         TaskShare("lines", 16, partial(lines.make, held_out=False), has_one_size=True),

@@ -61,16 +61,8 @@ def train_nano(
     )
     bank = ScreenBank(screens)
     for kind in (MOCKUPS, EPISODES):
-        build_bank(
-            out / kind.name,
-            count=max(1, num_screens // 4),
-            seed=SCREEN_SEED,
-            held_out=False,
-            kind=kind,
-            on_progress=lambda done, total, name=kind.name: on_report(
-                {"stage": f"render {name}", "step": done, "of": total}
-            ),
-        )
+        on_report({"stage": f"render {kind.name}", "step": 0, "of": num_screens // 4})
+        build_bank(out / kind.name, count=max(1, num_screens // 4), seed=SCREEN_SEED, held_out=False, kind=kind)
     is_new = not (folder / "config.json").exists()
     if is_new and init is not None:
         shutil.copytree(init, folder)

@@ -74,8 +74,8 @@ def find(
 
 def _when(eyes: Eyes, purse: Purse, question: str, fitting: Sequence[VideoEvent]) -> Found:
     """The event that fits best, and among equals one that a second look confirms."""
-    best = words.fit(question, fitting[0].text)
     fitting = [_its_end(eyes, question, event) for event in fitting]
+    best = max(words.fit(question, event.text) for event in fitting)
     tried = [event for event in fitting if words.fit(question, event.text) >= best - 1e-6][:_TRIED]
     looked = [checked(eyes, purse, event, question) for event in tried]
     event = next((one for one in looked if one.checked == "looked"), looked[0])

@@ -354,5 +354,5 @@ def _pictures(rng: np.random.Generator, *, held_out: bool) -> Sample:
         return Sample("spatial", (Message("user", (*parts, *asked)), end), truth)
     opening = Message("user", (parts[0], Text(COUNT.format("shapes"))))
     count = Message("assistant", (Text(str(len(first.shapes))),))
-    truth = {"kind": "count", "count": len(first.shapes)}
-    return Sample("spatial", (opening, count, Message("user", (parts[1], *asked)), end), truth)
+    counted = {"kind": "count", "count": len(first.shapes)}
+    return Sample("spatial", (opening, count, Message("user", (parts[1], *asked)), end), counted)
