@@ -13,7 +13,7 @@ STAMP := $(VENV)/.dev-installed
 .PHONY: test check lint docs format install-dev clean
 
 test: $(STAMP)
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --durations=40
 
 check: lint
 	$(BIN)/python -m pytest tests/test_architecture.py tests/unit -m "not slow" -q
