@@ -84,6 +84,9 @@ class Rendered:
     blocked: tuple[str, ...] = field(default=())
 
 
+AFTER_WATCH_MS = 1500
+
+
 class Renderer:
     """A headless Chromium; use it as a context manager, from any thread.
 
@@ -176,18 +179,21 @@ class Renderer:
         if self._browser is None or not self._browser.is_connected():
             self._stop()
             self._start()
+        page, blocked = self._new_page(html, width, scale, min(min_height, max_height))
+        # Not before: making a page has no limit of time, and a call to a browser that was killed may never come back.
         watch = Watch(self._marker, seconds=self._timeout_s, memory_bytes=self._memory_bytes)
         try:
             with watch:
-                return self._draw(html, width, scale, min_height, max_height)
+                return self._draw(page, blocked, width, scale, min_height, max_height)
         except Error as error:
             self._stop()
             reason = watch.reason or str(error).splitlines()[0]
             raise PageError(f"the page was stopped while it was drawn: {reason}") from error
 
-    def _draw(self, html: str, width: int, scale: float, min_height: int, max_height: int) -> Rendered:
+    def _new_page(self, html: str, width: int, scale: float, height: int) -> tuple[Any, list[str]]:
+        """An empty page in a context of its own that will be given this HTML, and the list of what it is refused."""
         context = self._browser.new_context(
-            viewport={"width": width, "height": min(min_height, max_height)},
+            viewport={"width": width, "height": height},
             device_scale_factor=scale,
             java_script_enabled=False,
             offline=True,
@@ -196,7 +202,7 @@ class Renderer:
             bypass_csp=False,
             reduced_motion="reduce",
         )
-        context.set_default_timeout(self._timeout_s * 1000)
+        context.set_default_timeout(self._timeout_s * 1000 + AFTER_WATCH_MS)
         blocked: list[str] = []
         is_served = False
 
@@ -211,17 +217,22 @@ class Renderer:
                 route.abort("aborted")
 
         context.route("**/*", answer)
-        page = context.new_page()
+        return context.new_page(), blocked
+
+    def _draw(
+        self, page: Any, blocked: list[str], width: int, scale: float, min_height: int, max_height: int
+    ) -> Rendered:
+        timeout_ms = self._timeout_s * 1000 + AFTER_WATCH_MS  # the watch, which knows why, is first
+        session = page.context.new_cdp_session(page)
         page.goto(ADDRESS, wait_until="load")
-        session = context.new_cdp_session(page)
-        content = session.send("Page.getLayoutMetrics")["cssContentSize"]
+        content = session.send("Page.getLayoutMetrics", timeout=timeout_ms)["cssContentSize"]
         height = int(max(min_height, min(content["height"], max_height, MAX_SIDE_PX / scale)))
-        snapshot = session.send("DOMSnapshot.captureSnapshot", {"computedStyles": list(_STYLES)})
+        snapshot = session.send("DOMSnapshot.captureSnapshot", {"computedStyles": list(_STYLES)}, timeout=timeout_ms)
         clip = {"x": 0, "y": 0, "width": width, "height": height, "scale": scale}
         options = {"format": "png", "optimizeForSpeed": True, "captureBeyondViewport": True, "clip": clip}
-        shot = session.send("Page.captureScreenshot", options)
+        shot = session.send("Page.captureScreenshot", options, timeout=timeout_ms)
         image = Image.open(io.BytesIO(base64.b64decode(shot["data"]))).convert("RGB")
-        context.close()
+        page.context.close()
         elements, lines = read_snapshot(snapshot, scale, height * scale)
         return Rendered(image, lines, elements, tuple(blocked))
 
