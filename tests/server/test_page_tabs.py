@@ -277,7 +277,7 @@ def test_a_run_is_stopped_and_an_error_told_in_words(browser: Browser) -> None:
     with serving(*scripts) as server, opened(browser, f"{server.url}/#locate") as page:
         drop(page, EXAMPLE, "settings.png")
         page.get_by_label("What to look for").fill("Save button")
-        page.keyboard.press("Enter")
+        page.get_by_role("button", name="Locate", exact=True).click()
         expect(page.locator(".app-form [role=status]")).to_have_text("On and on")
         page.get_by_role("button", name="Stop").click()
         expect(page.locator(".app-form [role=status]")).to_have_text("Stopped.")

@@ -233,7 +233,8 @@ def clueless() -> Result:
 def test_perfect_answers_reach_every_goal(perfect):
     assert {row.value for row in perfect.rows} == {1.0}
     assert all(row.is_reached for row in perfect.rows if row.goal is not None)
-    assert {row.num_samples for row in perfect.rows if row.goal is not None} == {6}
+    # The headline of a task counts every sample; a goal of one kind of question counts those of its kind.
+    assert max(row.num_samples for row in perfect.rows if row.goal is not None) == 6
 
 
 def test_wrong_answers_reach_none(clueless):
