@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from regard.cli.options import ApiKeyOption, ModelOption
 from regard.errors import ConfigError, InputError, RegardError
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 def agent(
     task: Annotated[str | None, typer.Argument(help="What is to be done, in one sentence.")] = None,
     on: Annotated[str | None, typer.Option(help="browser:URL, android, android:SERIAL or desktop.")] = None,
-    model: Annotated[str, typer.Option(help="nano, a model folder, a hub id, or a server's URL.")] = "nano",
+    model: ModelOption = "nano",
     policy: Annotated[
         Path | None, typer.Option(help="A TOML file: hosts, what is forbidden or asked, secrets.")
     ] = None,
@@ -56,9 +57,7 @@ def agent(
     ] = True,
     trace: Annotated[Path | None, typer.Option(help="Keep the run here; default regard-agent/DATE-TIME.")] = None,
     replay: Annotated[Path | None, typer.Option(help="Do this recorded run again, without a model.")] = None,
-    api_key: Annotated[
-        str | None, typer.Option(help="For servers; better in REGARD_API_KEY or OPENAI_API_KEY.")
-    ] = None,
+    api_key: ApiKeyOption = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the whole result as JSON.")] = False,
 ) -> None:
     """Operate a browser, an Android phone or this desktop until a task is done."""

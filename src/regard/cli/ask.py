@@ -17,6 +17,19 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from regard.cli.options import (
+    ApiKeyOption,
+    DeviceOption,
+    DtypeOption,
+    MaxMemoryOption,
+    MaxTokensOption,
+    ModelOption,
+    PresetOption,
+    SeedOption,
+    ServerKindOption,
+    TemperatureOption,
+    TimeoutOption,
+)
 from regard.errors import ConfigError, InputError, RegardError
 from regard.messages import Document, Image, Message, Part, Text, Video, looks_like_media
 
@@ -38,15 +51,15 @@ def ask(
         list[str],
         typer.Argument(metavar="FILE|QUESTION", help="Images, videos, PDFs or URLs; last, the question."),
     ],
-    model: Annotated[str, typer.Option(help="nano, a model folder, a hub id, or a server's URL.")] = "nano",
+    model: ModelOption = "nano",
     boxes: Annotated[Path | None, typer.Option(help="Draw what the answer points at into this picture.")] = None,
-    preset: Annotated[str | None, typer.Option(help="greedy, visual, text, stem, gui or ocr.")] = None,
+    preset: PresetOption = None,
     system: Annotated[str | None, typer.Option(help="A system message.")] = None,
-    max_tokens: Annotated[int | None, typer.Option(help="Longest answer, in tokens.")] = None,
-    temperature: Annotated[float | None, typer.Option(help="0 is greedy.")] = None,
+    max_tokens: MaxTokensOption = None,
+    temperature: TemperatureOption = None,
     top_p: Annotated[float | None, typer.Option(help="Keep the likeliest tokens up to this probability.")] = None,
     top_k: Annotated[int | None, typer.Option(help="Keep this many of the likeliest tokens; 0 keeps all.")] = None,
-    seed: Annotated[int | None, typer.Option(help="Makes sampling repeatable.")] = None,
+    seed: SeedOption = None,
     stop: Annotated[list[str] | None, typer.Option(help="End the answer before this text; may be repeated.")] = None,
     thinking_budget: Annotated[int | None, typer.Option(help="Close the thinking after this many tokens.")] = None,
     repetition_guard: Annotated[
@@ -63,17 +76,13 @@ def ask(
     total_pixels: Annotated[int | None, typer.Option(help="At most this many pixels in all frames together.")] = None,
     pages: Annotated[str | None, typer.Option(help='Pages of PDFs, as in "1-3,7".')] = None,
     video_dialect: Annotated[str, typer.Option(help="How frames are written: authors or transformers.")] = "authors",
-    device: Annotated[str, typer.Option(help="auto, cuda, cuda:N, mps or cpu.")] = "auto",
-    dtype: Annotated[str, typer.Option(help="auto, float32, bfloat16 or float16.")] = "auto",
+    device: DeviceOption = "auto",
+    dtype: DtypeOption = "auto",
     precision: Annotated[str, typer.Option(help="auto, or on CPUs int8 or int4: smaller and faster weights.")] = "auto",
-    max_memory: Annotated[
-        str | None, typer.Option(help="Memory of weights, cache and pictures together, as in 6GiB.")
-    ] = None,
-    api_key: Annotated[
-        str | None, typer.Option(help="For servers; better in REGARD_API_KEY or OPENAI_API_KEY.")
-    ] = None,
-    server_kind: Annotated[str, typer.Option(help="auto, regard, vllm, sglang, dashscope or openai.")] = "auto",
-    timeout: Annotated[float | None, typer.Option(help="Longest wait for a server's answer, in seconds.")] = None,
+    max_memory: MaxMemoryOption = None,
+    api_key: ApiKeyOption = None,
+    server_kind: ServerKindOption = "auto",
+    timeout: TimeoutOption = None,
     thinking: Annotated[bool, typer.Option(help="Show the thinking of Thinking editions, on stderr.")] = True,
     media: Annotated[bool, typer.Option("--media", help="Print what the model really saw.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the whole reply as JSON.")] = False,

@@ -11,6 +11,7 @@ from typing import Annotated, Any, cast
 
 import typer
 
+from regard.cli.options import ModelOption, TimeoutOption
 from regard.errors import ConfigError
 
 TASKS = ("read", "ask", "extract")
@@ -20,7 +21,7 @@ def batch(
     inputs: Annotated[list[Path], typer.Argument(metavar="FOLDER...", help="Folders or files: pictures, TIFFs, PDFs.")],
     out: Annotated[Path, typer.Option("-o", "--out", help="The folder of the results.")],
     task: Annotated[str, typer.Option(help="read: as regard document; ask: --question; extract: --fields, --schema.")],
-    model: Annotated[str, typer.Option(help="nano, a model folder, a hub id, or a server's URL.")] = "nano",
+    model: ModelOption = "nano",
     question: Annotated[str | None, typer.Option(help="What to ask of each page.")] = None,
     fields: Annotated[str | None, typer.Option(help="Extract these: 'company, date, total'.")] = None,
     schema: Annotated[Path | None, typer.Option(help="Extract what this JSON schema asks for.")] = None,
@@ -35,7 +36,7 @@ def batch(
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, ...")] = "auto",
     dtype: Annotated[str, typer.Option(help="auto, float32 or bfloat16.")] = "auto",
     api_key: Annotated[str | None, typer.Option(help="For a server; else REGARD_API_KEY or OPENAI_API_KEY.")] = None,
-    timeout: Annotated[float | None, typer.Option(help="Longest wait for a server's answer, in seconds.")] = None,
+    timeout: TimeoutOption = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> int:
     """Do one task for every page of folders, and go on where it stopped when it was interrupted."""

@@ -14,6 +14,19 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from regard.cli.options import (
+    ApiKeyOption,
+    DeviceOption,
+    DtypeOption,
+    MaxMemoryOption,
+    MaxTokensOption,
+    ModelOption,
+    PresetOption,
+    SeedOption,
+    ServerKindOption,
+    TemperatureOption,
+    TimeoutOption,
+)
 from regard.errors import InputError, RegardError
 from regard.messages import Image, Message, Part, Text, Video
 
@@ -33,22 +46,18 @@ COMMANDS = {
 
 
 def chat(
-    model: Annotated[str, typer.Option(help="nano, a model folder, a hub id, or a server's URL.")] = "nano",
-    preset: Annotated[str | None, typer.Option(help="greedy, visual, text, stem, gui or ocr.")] = None,
+    model: ModelOption = "nano",
+    preset: PresetOption = None,
     system: Annotated[str | None, typer.Option(help="A system message.")] = None,
-    max_tokens: Annotated[int | None, typer.Option(help="Longest answer, in tokens.")] = None,
-    temperature: Annotated[float | None, typer.Option(help="0 is greedy.")] = None,
-    seed: Annotated[int | None, typer.Option(help="Makes sampling repeatable.")] = None,
-    device: Annotated[str, typer.Option(help="auto, cuda, cuda:N, mps or cpu.")] = "auto",
-    dtype: Annotated[str, typer.Option(help="auto, float32, bfloat16 or float16.")] = "auto",
-    max_memory: Annotated[
-        str | None, typer.Option(help="Memory of weights, cache and pictures together, as in 6GiB.")
-    ] = None,
-    api_key: Annotated[
-        str | None, typer.Option(help="For servers; better in REGARD_API_KEY or OPENAI_API_KEY.")
-    ] = None,
-    server_kind: Annotated[str, typer.Option(help="auto, regard, vllm, sglang, dashscope or openai.")] = "auto",
-    timeout: Annotated[float | None, typer.Option(help="Longest wait for a server's answer, in seconds.")] = None,
+    max_tokens: MaxTokensOption = None,
+    temperature: TemperatureOption = None,
+    seed: SeedOption = None,
+    device: DeviceOption = "auto",
+    dtype: DtypeOption = "auto",
+    max_memory: MaxMemoryOption = None,
+    api_key: ApiKeyOption = None,
+    server_kind: ServerKindOption = "auto",
+    timeout: TimeoutOption = None,
     thinking: Annotated[bool, typer.Option(help="Show the thinking of Thinking editions, on stderr.")] = True,
     as_json: Annotated[bool, typer.Option("--json", help="Print each reply as one line of JSON.")] = False,
 ) -> None:

@@ -13,6 +13,19 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from regard.cli.options import (
+    ApiKeyOption,
+    DeviceOption,
+    DtypeOption,
+    MaxMemoryOption,
+    MaxTokensOption,
+    ModelOption,
+    PresetOption,
+    SeedOption,
+    ServerKindOption,
+    TemperatureOption,
+    TimeoutOption,
+)
 from regard.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -22,7 +35,7 @@ if TYPE_CHECKING:
 def code(
     mockup: Annotated[str, typer.Argument(help="A picture or URL of a page, a screenshot or a drawing of one.")],
     out: Annotated[Path, typer.Option("--out", "-o", help="The folder that the page goes to.")],
-    model: Annotated[str, typer.Option(help="nano, a model folder, a hub id, or a server's URL.")] = "nano",
+    model: ModelOption = "nano",
     rounds: Annotated[
         int | None, typer.Option(help="Revisions to ask for at most; 3, and none of nano, unless given.")
     ] = None,
@@ -31,20 +44,16 @@ def code(
         bool, typer.Option("--chart", help="The picture is a chart: write matplotlib code, never run.")
     ] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Write into a folder that holds a page.")] = False,
-    preset: Annotated[str | None, typer.Option(help="greedy, visual, text, stem, gui or ocr.")] = None,
-    max_tokens: Annotated[int | None, typer.Option(help="Longest answer, in tokens.")] = None,
-    temperature: Annotated[float | None, typer.Option(help="0 is greedy.")] = None,
-    seed: Annotated[int | None, typer.Option(help="Makes sampling repeatable.")] = None,
-    device: Annotated[str, typer.Option(help="auto, cuda, cuda:N, mps or cpu.")] = "auto",
-    dtype: Annotated[str, typer.Option(help="auto, float32, bfloat16 or float16.")] = "auto",
-    max_memory: Annotated[
-        str | None, typer.Option(help="Memory of weights, cache and pictures together, as in 6GiB.")
-    ] = None,
-    api_key: Annotated[
-        str | None, typer.Option(help="For servers; better in REGARD_API_KEY or OPENAI_API_KEY.")
-    ] = None,
-    server_kind: Annotated[str, typer.Option(help="auto, regard, vllm, sglang, dashscope or openai.")] = "auto",
-    timeout: Annotated[float | None, typer.Option(help="Longest wait for a server's answer, in seconds.")] = None,
+    preset: PresetOption = None,
+    max_tokens: MaxTokensOption = None,
+    temperature: TemperatureOption = None,
+    seed: SeedOption = None,
+    device: DeviceOption = "auto",
+    dtype: DtypeOption = "auto",
+    max_memory: MaxMemoryOption = None,
+    api_key: ApiKeyOption = None,
+    server_kind: ServerKindOption = "auto",
+    timeout: TimeoutOption = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
 ) -> None:
     """Turn a picture of a page into HTML and CSS, compare it with the picture, and improve it."""

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
+from regard.cli.options import ModelOption, TimeoutOption
 from regard.errors import ConfigError, InputError
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ def document(
         Path,
         typer.Option("-o", "--out", help="A folder, or one file: .md .html .json .txt .pdf .xlsx (.csv: a folder)."),
     ],
-    model: Annotated[str, typer.Option(help="nano, a model folder, a hub id, or a server's URL.")] = "nano",
+    model: ModelOption = "nano",
     formats: Annotated[
         str, typer.Option("--format", help="Of a folder's files: md, html, json, txt, pdf, csv, xlsx.")
     ] = FORMATS,
@@ -53,7 +54,7 @@ def document(
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, ...")] = "auto",
     dtype: Annotated[str, typer.Option(help="auto, float32 or bfloat16.")] = "auto",
     api_key: Annotated[str | None, typer.Option(help="For a server; else REGARD_API_KEY or OPENAI_API_KEY.")] = None,
-    timeout: Annotated[float | None, typer.Option(help="Longest wait for a server's answer, in seconds.")] = None,
+    timeout: TimeoutOption = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> int:
     """Turn scans, photos and PDFs into text: Markdown, HTML with boxes, JSON, searchable PDF, tables, or a form."""

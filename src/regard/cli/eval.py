@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from regard.cli.options import ApiKeyOption, ServerKindOption, TimeoutOption
 from regard.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -30,11 +31,9 @@ def eval_command(
     out: Annotated[Path, typer.Option(help="Where the HTML report goes.")] = Path("report.html"),
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps, ...")] = "auto",
     dtype: Annotated[str, typer.Option(help="auto, float32, bfloat16, float16.")] = "auto",
-    api_key: Annotated[
-        str | None, typer.Option(help="For servers; better in REGARD_API_KEY or OPENAI_API_KEY.")
-    ] = None,
-    server_kind: Annotated[str, typer.Option(help="auto, regard, vllm, sglang, dashscope or openai.")] = "auto",
-    timeout: Annotated[float | None, typer.Option(help="Longest wait for a server's answer, in seconds.")] = None,
+    api_key: ApiKeyOption = None,
+    server_kind: ServerKindOption = "auto",
+    timeout: TimeoutOption = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead of the table.")] = False,
 ) -> None:
     """Measure a model on held-out samples of every task and write a report with failures and successes."""

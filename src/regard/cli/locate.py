@@ -11,6 +11,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from regard.cli.options import (
+    ApiKeyOption,
+    DeviceOption,
+    MaxTokensOption,
+    ModelOption,
+    PresetOption,
+    SeedOption,
+    ServerKindOption,
+    TemperatureOption,
+    TimeoutOption,
+)
 from regard.errors import ConfigError, InputError
 
 if TYPE_CHECKING:
@@ -23,7 +34,7 @@ DRAWABLE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
 def locate(
     image: Annotated[str, typer.Argument(metavar="IMAGE", help="A picture: a file or a URL.")],
     what: Annotated[str, typer.Argument(help='What to find: "red cup"; several categories with commas.')],
-    model: Annotated[str, typer.Option(help="nano, a model folder, a hub id, or a server's URL.")] = "nano",
+    model: ModelOption = "nano",
     draw: Annotated[Path | None, typer.Option(help="Draw what was found into this picture.")] = None,
     form: Annotated[str, typer.Option("--format", help="json, coco, yolo or csv.")] = "json",
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Write the result into this file.")] = None,
@@ -53,17 +64,15 @@ def locate(
         bool, typer.Option("--grammar/--no-grammar", help="Bind the answer's form, where the model takes it.")
     ] = True,
     attempts: Annotated[int, typer.Option(min=1, help="Ask at most so often until the answer is understood.")] = 3,
-    preset: Annotated[str | None, typer.Option(help="greedy, visual, text, stem, gui or ocr.")] = None,
-    max_tokens: Annotated[int | None, typer.Option(help="Longest answer, in tokens.")] = None,
-    temperature: Annotated[float | None, typer.Option(help="0 is greedy.")] = None,
-    seed: Annotated[int | None, typer.Option(help="Makes sampling repeatable.")] = None,
-    device: Annotated[str, typer.Option(help="auto, cuda, cuda:N, mps or cpu.")] = "auto",
+    preset: PresetOption = None,
+    max_tokens: MaxTokensOption = None,
+    temperature: TemperatureOption = None,
+    seed: SeedOption = None,
+    device: DeviceOption = "auto",
     precision: Annotated[str, typer.Option(help="auto, or on CPUs int8 or int4.")] = "auto",
-    api_key: Annotated[
-        str | None, typer.Option(help="For servers; better in REGARD_API_KEY or OPENAI_API_KEY.")
-    ] = None,
-    server_kind: Annotated[str, typer.Option(help="auto, regard, vllm, sglang, dashscope or openai.")] = "auto",
-    timeout: Annotated[float | None, typer.Option(help="Longest wait for a server's answer, in seconds.")] = None,
+    api_key: ApiKeyOption = None,
+    server_kind: ServerKindOption = "auto",
+    timeout: TimeoutOption = None,
     as_json: Annotated[bool, typer.Option("--json", help="The same as --format json.")] = False,
 ) -> None:
     """Find things on a picture: boxes, points, counts, boxes in space; as JSON, COCO, YOLO or CSV."""

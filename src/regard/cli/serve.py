@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from regard.cli.options import DeviceOption, DtypeOption, MaxMemoryOption
 from regard.errors import ConfigError, MissingDependencyError
 
 if TYPE_CHECKING:
@@ -54,13 +55,11 @@ def serve(
     allow_agent: Annotated[
         bool, typer.Option("--allow-agent", help="Let whoever may call the server start a browser agent here.")
     ] = False,
-    device: Annotated[str, typer.Option(help="auto, cuda, cuda:N, mps or cpu.")] = "auto",
-    dtype: Annotated[str, typer.Option(help="auto, float32, bfloat16 or float16.")] = "auto",
+    device: DeviceOption = "auto",
+    dtype: DtypeOption = "auto",
     precision: Annotated[str, typer.Option(help="auto, or on CPUs int8 or int4: smaller and faster weights.")] = "auto",
     video_dialect: Annotated[str, typer.Option(help="How frames are written: authors or transformers.")] = "authors",
-    max_memory: Annotated[
-        str | None, typer.Option(help="Memory of weights, cache and pictures together, as in 6GiB.")
-    ] = None,
+    max_memory: MaxMemoryOption = None,
 ) -> None:
     """Serve a model over HTTP: OpenAI's and Anthropic's APIs, and a web page."""
     _check_installed()

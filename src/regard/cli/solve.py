@@ -14,6 +14,19 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from regard.cli.options import (
+    ApiKeyOption,
+    DeviceOption,
+    DtypeOption,
+    MaxMemoryOption,
+    MaxTokensOption,
+    ModelOption,
+    PresetOption,
+    SeedOption,
+    ServerKindOption,
+    TemperatureOption,
+    TimeoutOption,
+)
 from regard.errors import ConfigError, InputError, RegardError
 
 if TYPE_CHECKING:
@@ -33,7 +46,7 @@ COMMANDS = {
 def solve(
     image: Annotated[str, typer.Argument(help="A picture or URL with the problem.")],
     question: Annotated[str, typer.Argument(help="What is asked, if the picture does not say it.")] = "",
-    model: Annotated[str, typer.Option(help="nano, a model folder, a hub id, or a server's URL.")] = "nano",
+    model: ModelOption = "nano",
     hint: Annotated[int | None, typer.Option(help="Only this hint, 1 to 4; the last one tells the answer.")] = None,
     steps: Annotated[bool, typer.Option("--steps", help="Only the steps, one after the other.")] = False,
     chat: Annotated[
@@ -42,20 +55,16 @@ def solve(
     work: Annotated[str | None, typer.Option(help="Check the written lines on this photo of a student's work.")] = None,
     draw: Annotated[Path | None, typer.Option(help="Draw the figure with its named parts into this picture.")] = None,
     html: Annotated[Path | None, typer.Option(help="Write a page with figure, hints and solution.")] = None,
-    preset: Annotated[str | None, typer.Option(help="greedy, visual, text, stem, gui or ocr.")] = None,
-    max_tokens: Annotated[int | None, typer.Option(help="Longest answer, in tokens.")] = None,
-    temperature: Annotated[float | None, typer.Option(help="0 is greedy.")] = None,
-    seed: Annotated[int | None, typer.Option(help="Makes sampling repeatable.")] = None,
-    device: Annotated[str, typer.Option(help="auto, cuda, cuda:N, mps or cpu.")] = "auto",
-    dtype: Annotated[str, typer.Option(help="auto, float32, bfloat16 or float16.")] = "auto",
-    max_memory: Annotated[
-        str | None, typer.Option(help="Memory of weights, cache and pictures together, as in 6GiB.")
-    ] = None,
-    api_key: Annotated[
-        str | None, typer.Option(help="For servers; better in REGARD_API_KEY or OPENAI_API_KEY.")
-    ] = None,
-    server_kind: Annotated[str, typer.Option(help="auto, regard, vllm, sglang, dashscope or openai.")] = "auto",
-    timeout: Annotated[float | None, typer.Option(help="Longest wait for a server's answer, in seconds.")] = None,
+    preset: PresetOption = None,
+    max_tokens: MaxTokensOption = None,
+    temperature: TemperatureOption = None,
+    seed: SeedOption = None,
+    device: DeviceOption = "auto",
+    dtype: DtypeOption = "auto",
+    max_memory: MaxMemoryOption = None,
+    api_key: ApiKeyOption = None,
+    server_kind: ServerKindOption = "auto",
+    timeout: TimeoutOption = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
     """Solve the problem in a picture step by step, check the steps, give hints, talk about it."""

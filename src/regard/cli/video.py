@@ -12,6 +12,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from regard.cli.options import (
+    ApiKeyOption,
+    DeviceOption,
+    DtypeOption,
+    MaxMemoryOption,
+    ModelOption,
+    PresetOption,
+    SeedOption,
+    ServerKindOption,
+    TimeoutOption,
+)
 from regard.errors import ConfigError, InputError
 
 if TYPE_CHECKING:
@@ -25,7 +36,7 @@ FORMATS = ("text", "json", "vtt", "srt")
 def video(
     file: Annotated[str, typer.Argument(help="A clip on this machine.")],
     question: Annotated[str, typer.Argument(help="What you want to know.")] = "",
-    model: Annotated[str, typer.Option(help="nano, a model folder, a hub id, or a server's URL.")] = "nano",
+    model: ModelOption = "nano",
     summary: Annotated[bool, typer.Option("--summary", help="Sum up the clip, or the stretch.")] = False,
     find: Annotated[str | None, typer.Option(help="Find when something happens, as in 'a red circle appears'.")] = None,
     chapters: Annotated[bool, typer.Option("--chapters", help="Divide into parts with titles.")] = False,
@@ -37,18 +48,14 @@ def video(
     sheet: Annotated[Path | None, typer.Option(help="Write the cited frames into this picture.")] = None,
     budget: Annotated[int, typer.Option(help="Tokens that one question may cost.")] = 200_000,
     index: Annotated[Path | None, typer.Option(help="Folder of the index; default: the user's cache.")] = None,
-    preset: Annotated[str | None, typer.Option(help="greedy, visual, text, stem, gui or ocr.")] = None,
-    seed: Annotated[int | None, typer.Option(help="Makes sampling repeatable.")] = None,
-    device: Annotated[str, typer.Option(help="auto, cuda, cuda:N, mps or cpu.")] = "auto",
-    dtype: Annotated[str, typer.Option(help="auto, float32, bfloat16 or float16.")] = "auto",
-    max_memory: Annotated[
-        str | None, typer.Option(help="Memory of weights, cache and pictures together, as in 6GiB.")
-    ] = None,
-    api_key: Annotated[
-        str | None, typer.Option(help="For servers; better in REGARD_API_KEY or OPENAI_API_KEY.")
-    ] = None,
-    server_kind: Annotated[str, typer.Option(help="auto, regard, vllm, sglang, dashscope or openai.")] = "auto",
-    timeout: Annotated[float | None, typer.Option(help="Longest wait for a server's answer, in seconds.")] = None,
+    preset: PresetOption = None,
+    seed: SeedOption = None,
+    device: DeviceOption = "auto",
+    dtype: DtypeOption = "auto",
+    max_memory: MaxMemoryOption = None,
+    api_key: ApiKeyOption = None,
+    server_kind: ServerKindOption = "auto",
+    timeout: TimeoutOption = None,
 ) -> None:
     """Ask about a long clip: questions, summaries, searches, chapters, on-screen text, all with times."""
     if as_json and output not in ("text", "json"):
