@@ -90,9 +90,10 @@ def client(server: Running) -> Iterator[openai.OpenAI]:
         yield one
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    """Headless Chromium for all tests of the page."""
+    """Headless Chromium for the tests of a module. Not for the session: playwright allows one at a time in a thread,
+    and other tests start theirs."""
     from playwright.sync_api import sync_playwright
 
     from regard.train.world.browser import CHROMIUM

@@ -1,4 +1,4 @@
-"""Chromium with the page open in it, for the tests of the page: the fixture `browser` is one for all of them.
+"""Chromium with the page open in it, for the tests of the page: the fixture `browser` is one for a module.
 
     with opened(browser, url, size) as page: ...       whatever the browser complains of fails the test
 

@@ -10,7 +10,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -52,8 +52,10 @@ def is_idle(loop: EngineLoop) -> bool:
     return figures.num_running == figures.num_waiting == figures.num_blocks_used == 0
 
 
-def hang_up(url: str, body: dict[str, Any], *, after_bytes: int) -> None:
-    """Send a request, read so many bytes of the answer, and close the connection."""
+def hang_up(
+    url: str, body: dict[str, Any], *, after_bytes: int = 0, after: Callable[[], object] = lambda: None
+) -> None:
+    """Send a request, read so many bytes of the answer, wait for `after`, and close the connection."""
     host, port = url.removeprefix("http://").split(":")
     data = json.dumps(body).encode()
     with socket.create_connection((host, int(port))) as line:
@@ -61,6 +63,7 @@ def hang_up(url: str, body: dict[str, Any], *, after_bytes: int) -> None:
         line.sendall(head.encode() + b"\r\n\r\n" + data)
         while after_bytes > 0 and (got := line.recv(4096)):
             after_bytes -= len(got)
+        after()
 
 
 @pytest.mark.parametrize("stream", [True, False])
@@ -70,9 +73,7 @@ def test_a_client_that_hangs_up_frees_its_blocks(server: Running, nano: LLM, str
     if stream:
         hang_up(server.url, body, after_bytes=2000)
     else:
-        watcher = threading.Thread(target=hang_up, args=(server.url, body), kwargs={"after_bytes": 0})
-        watcher.start()
-        watcher.join()
+        hang_up(server.url, body, after=lambda: until(lambda: nano.engine.figures().num_running == 2, "it runs"))
     until(lambda: server.service.num_open == 0, "the request is over")
     steps = nano.engine.call(lambda engine: [engine.has_work])
     assert steps == [False]

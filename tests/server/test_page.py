@@ -195,6 +195,7 @@ def test_conversations_survive_a_reload_and_can_be_renamed_and_deleted(browser: 
         first = page.locator(".conversations .open").first
         first.focus()
         page.keyboard.press("F2")
+        expect(page.get_by_label("Name of the conversation")).to_be_focused()
         page.keyboard.type("My screens")
         page.keyboard.press("Enter")
         expect(page.locator(".conversations .open")).to_have_text(["My screens"])

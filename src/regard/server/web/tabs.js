@@ -61,7 +61,7 @@ export class Tabs {
   /** Files that were dropped or pasted, if an application is open. @param {File[]} files */
   take(files) {
     if (!this.current) return false;
-    this.view?.take(files);
+    void this.views.get(this.current.name)?.then((view) => view.take(files)); // its module may still be loading
     return true;
   }
 
