@@ -49,10 +49,12 @@ def serving(service: Service) -> Iterator[str]:
 
 
 def masked(value: Any) -> Any:
-    """A JSON value with its ids and times replaced."""
+    """A JSON value with what differs from run to run replaced, and from one version of Pillow to the next."""
     if isinstance(value, dict):
-        hidden = ("id", "item_id", "call_id", "created_at")
+        hidden = ("id", "item_id", "call_id", "created_at", "first_id", "last_id", "confidence")
         return {name: "*" if name in hidden else masked(one) for name, one in value.items()}
+    if isinstance(value, str) and value.startswith(("the data URL", "data:")):
+        return value.partition(" (")[0].partition(",")[0]
     return [masked(one) for one in value] if isinstance(value, list) else value
 
 

@@ -17,7 +17,7 @@ from regard.messages import Document, Image
 from regard.server import messages_api
 from regard.server.messages_events import MessageEvents
 from tests.server.desk import WatchedService, frees_everything, masked, serving
-from tests.server.test_responses import CALL, is_golden, png, scripted
+from tests.server.test_responses import BOX, CALL, is_golden, png, scripted
 from tests.tiny import tiny_folder
 from tests.wants import wants
 
@@ -80,6 +80,39 @@ def test_a_stream_has_the_golden_events_and_makes_the_same_message(client: anthr
     whole = client.messages.create(**QUESTION)
     assert masked(final.model_dump()["content"]) == masked(whole.model_dump()["content"])
     assert final.usage.output_tokens == whole.usage.output_tokens
+
+
+@pytest.mark.parametrize("coordinates", ["pixel", "relative"])
+def test_places_and_media_come_as_in_chat_streamed_or_not(
+    client: anthropic.Anthropic, say: Say, coordinates: str
+) -> None:
+    say(BOX)
+    content = [PICTURE, {"type": "text", "text": "Where?"}]
+    question: Any = {
+        "model": "tiny",
+        "max_tokens": 80,
+        "messages": [{"role": "user", "content": content}],
+        "extra_body": {"coordinates": coordinates},
+    }
+    client.messages.create(**question)  # from here on the picture is in the cache for both
+    whole = client.messages.create(**question).model_dump(mode="json", exclude_unset=True)
+    events = [event.model_dump(mode="json") for event in client.messages.create(**question, stream=True)]
+    (delta,) = [event for event in events if event["type"] == "message_delta"]
+    names = ("boxes", "points", "media")
+    assert {name: delta[name] for name in names} == {name: whole[name] for name in names}
+    box = whole["boxes"][0]
+    found = [box[name] for name in ("x1", "y1", "x2", "y2")]
+    assert found == pytest.approx([6.4, 12.8, 32, 38.4] if coordinates == "pixel" else [100, 200, 500, 600])
+    assert 0 < box["confidence"] <= 1
+    is_golden(f"message_boxes_{coordinates}", whole)
+
+
+def test_places_are_told_only_if_asked_for(client: anthropic.Anthropic, say: Say) -> None:
+    say(BOX)
+    plain = client.messages.create(**QUESTION).model_dump()
+    assert plain["media"] == [] and "boxes" not in plain and "points" not in plain
+    with pytest.raises(anthropic.BadRequestError, match="coordinates of the request is 'inch'; it must be 'pixel' or"):
+        client.messages.create(**QUESTION, extra_body={"coordinates": "inch"})
 
 
 def test_a_stop_sequence_is_named(client: anthropic.Anthropic, say: Say) -> None:

@@ -32,6 +32,7 @@ ZOOM = {
     "description": "Look closer.",
     "parameters": {"type": "object", "properties": {"x": {"type": "integer"}}},
 }
+BOX = '[{"bbox_2d": [100, 200, 500, 600], "label": "cup"}]'
 CALL = 'Let me look.\n<tool_call>\n{"name": "zoom", "arguments": {"x": 7}}\n</tool_call>'
 
 Say = Callable[[str], None]
@@ -214,6 +215,89 @@ def test_stored_responses_are_got_and_deleted_and_others_are_not_there(client: o
     for response_id in (kept.id, unkept.id):
         with pytest.raises(openai.NotFoundError, match="there is no stored response"):
             client.responses.create(model="tiny", previous_response_id=response_id, input="And?")
+
+
+def test_what_a_stored_response_was_asked_is_listed_in_pages(client: openai.OpenAI, say: Say) -> None:
+    say(CALL)
+    content = [{"type": "input_text", "text": "Where?"}, {"type": "input_image", "image_url": png()}]
+    first = client.responses.create(model="tiny", input=[{"role": "user", "content": content}], tools=[ZOOM])
+    (call,) = [item for item in first.output if item.type == "function_call"]
+    output = {"type": "function_call_output", "call_id": call.call_id, "output": "It is red."}
+    say("There.")
+    second = client.responses.create(model="tiny", previous_response_id=first.id, input=[output], tools=[ZOOM])
+    third = client.responses.create(model="tiny", previous_response_id=second.id, input="And now?")
+    listed = client.responses.input_items.list(third.id, order="asc")
+    is_golden("response_input_items", listed.model_dump(mode="json", exclude_unset=True))
+    items = listed.data
+    assert [item.id for item in items[1:3]] == [item.id for item in first.output], "answers keep their ids"
+    assert [item.id for item in client.responses.input_items.list(third.id)] == [item.id for item in items[::-1]]
+    pages = client.responses.input_items.list(third.id, order="asc", limit=4)
+    assert len(pages.data) == 4 and pages.has_more
+    assert [item.id for item in pages] == [item.id for item in items], "the client's own paging finds all of them"
+    rest = client.responses.input_items.list(third.id, order="asc", after=items[3].id)
+    assert [item.id for item in rest.data] == [item.id for item in items[4:]]
+    end = client.responses.input_items.list(third.id, after=items[0].id)
+    assert end.data == [] and (end.first_id, end.last_id, end.has_more) == (None, None, False)
+
+
+@pytest.mark.parametrize(
+    ("query", "sentence"),
+    [
+        ({"limit": 0}, "limit is '0'; it must be a whole number from 1 to 100"),
+        ({"limit": 101}, "limit is '101'; it must be a whole number from 1 to 100"),
+        ({"order": "up"}, "order is 'up'; it must be 'desc' or 'asc'"),
+        ({"after": "msg_none"}, "after is 'msg_none', which is none of the response's input items; give an item's id"),
+        ({"include": ["message.input_image.image_url"]}, "the address has the option 'include.*', which is not supp"),
+        ({"extra_query": {"before": "msg_1"}}, "the address has the option 'before', which is not supported; leave it"),
+    ],
+)
+def test_a_list_of_items_that_cannot_be_made_is_refused(
+    client: openai.OpenAI, say: Say, query: dict[str, Any], sentence: str
+) -> None:
+    say("Two.")
+    kept = client.responses.create(model="tiny", input="1+1?")
+    with pytest.raises(openai.BadRequestError, match=sentence):
+        client.responses.input_items.list(kept.id, **query)
+    with pytest.raises(openai.BadRequestError, match="the address has the option 'stream', which is not supported"):
+        list(client.responses.retrieve(kept.id, stream=True))
+
+
+def test_items_of_what_is_not_stored_are_not_found(client: openai.OpenAI, say: Say) -> None:
+    say("Two.")
+    unkept = client.responses.create(model="tiny", input="1+1?", store=False)
+    with pytest.raises(openai.NotFoundError, match="there is no stored response"):
+        client.responses.input_items.list(unkept.id)
+
+
+@pytest.mark.parametrize("coordinates", ["pixel", "relative"])
+def test_places_and_media_come_as_in_chat_streamed_or_not(client: openai.OpenAI, say: Say, coordinates: str) -> None:
+    say(BOX)
+    content = [{"type": "input_text", "text": "Where?"}, {"type": "input_image", "image_url": png()}]
+    question: Any = {
+        "model": "tiny",
+        "input": [{"role": "user", "content": content}],
+        "extra_body": {"coordinates": coordinates},
+    }
+    client.responses.create(**question)  # from here on the picture is in the cache for both
+    whole = client.responses.create(**question).model_dump(mode="json", exclude_unset=True)
+    *_, last = client.responses.create(**question, stream=True)
+    streamed = last.response.model_dump(mode="json", exclude_unset=True)
+    names = ("boxes", "points", "media")
+    assert {name: streamed[name] for name in names} == {name: whole[name] for name in names}
+    box = whole["boxes"][0]
+    found = [box[name] for name in ("x1", "y1", "x2", "y2")]
+    assert found == pytest.approx([6.4, 12.8, 32, 38.4] if coordinates == "pixel" else [100, 200, 500, 600])
+    assert 0 < box["confidence"] <= 1 and (whole["media"][0]["width"], whole["media"][0]["height"]) == (64, 64)
+    is_golden(f"response_boxes_{coordinates}", {name: whole[name] for name in names})
+    assert client.responses.retrieve(whole["id"]).model_dump(mode="json", exclude_unset=True) == whole
+
+
+def test_places_are_told_only_if_asked_for(client: openai.OpenAI, say: Say) -> None:
+    say(BOX)
+    plain = client.responses.create(model="tiny", input="Where?").model_dump()
+    assert plain["media"] == [] and "boxes" not in plain and "points" not in plain
+    with pytest.raises(openai.BadRequestError, match="coordinates of the request is 'inch'; it must be 'pixel' or"):
+        client.responses.create(model="tiny", input="Where?", extra_body={"coordinates": "inch"})
 
 
 def test_a_streamed_response_is_stored_as_well(client: openai.OpenAI, desk: WatchedService, say: Say) -> None:

@@ -9,7 +9,7 @@ from regard.server.responses_store import ResponseStore, Stored
 
 
 def stored(name: str, num_bytes: int = 10) -> Stored:
-    return Stored({"id": name}, (), (), num_bytes)
+    return Stored({"id": name}, (), (), (), num_bytes)
 
 
 def is_there(store: ResponseStore, name: str) -> bool:

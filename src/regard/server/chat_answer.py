@@ -14,15 +14,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import asdict, replace
 from typing import Any, Protocol
 
-from regard.reply import Box, Event, Point, Reply, TokenLogprob
+from regard.reply import Event, Reply, TokenLogprob
 from regard.server.asking import Coordinates
+from regard.server.extras import media_json, places_json
 
 Json = dict[str, Any]
 MIN_LOGPROB = -9999.0  # JSON has no infinity
-MAX_RELATIVE = 1000.0  # thousandths of the picture, as the model itself counts
 
 
 class TokenTexts(Protocol):
@@ -135,13 +134,7 @@ class ChatAnswer:
         return {"token": data.decode(errors="replace"), "logprob": max(logprob, MIN_LOGPROB), "bytes": list(data)}
 
     def _extras(self, reply: Reply) -> Json:
-        extras: Json = {"stop_reason": reply.stop}
-        if self._coordinates is not None:
-            sizes = [(report.width, report.height) for report in reply.media if report.kind != "video"]
-            is_relative = self._coordinates == "relative"
-            extras["boxes"] = [asdict(_relative_box(box, sizes) if is_relative else box) for box in reply.boxes]
-            extras["points"] = [asdict(_relative_point(one, sizes) if is_relative else one) for one in reply.points]
-        return extras
+        return {"stop_reason": reply.stop, **places_json(reply, self._coordinates)}
 
     def _usage(self) -> Json:
         replies = [_finished(reply) for reply in self._replies]
@@ -159,21 +152,6 @@ def usage_json(replies: list[Reply]) -> Json:
         "prompt_tokens_details": {"cached_tokens": first.num_cached_tokens, "image_tokens": first.num_visual_tokens},
         "completion_tokens_details": {"reasoning_tokens": sum(reply.usage.num_thinking_tokens for reply in replies)},
     }
-
-
-def media_json(reply: Reply) -> list[Json]:
-    """What the model saw, one entry for each picture, page and clip of the prompt."""
-    return [asdict(report) for report in reply.media]
-
-
-def _relative_box(box: Box, sizes: list[tuple[int, int]]) -> Box:
-    x, y = (MAX_RELATIVE / size for size in sizes[box.image])
-    return replace(box, x1=box.x1 * x, y1=box.y1 * y, x2=box.x2 * x, y2=box.y2 * y)
-
-
-def _relative_point(point: Point, sizes: list[tuple[int, int]]) -> Point:
-    x, y = (MAX_RELATIVE / size for size in sizes[point.image])
-    return replace(point, x=point.x * x, y=point.y * y)
 
 
 def _finished(reply: Reply | None) -> Reply:

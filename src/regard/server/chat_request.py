@@ -20,10 +20,11 @@ from typing import Any, cast
 from regard.errors import ConfigError, InputError
 from regard.llm import SamplingOptions
 from regard.sampling_params import Structure
-from regard.server.asking import Ask, Coordinates
+from regard.server.asking import Ask
 from regard.server.chat_messages import read_messages
 from regard.server.desk import Desk
 from regard.server.effort import EFFORT_BUDGETS, thinking_budget
+from regard.server.extras import read_coordinates
 from regard.server.fields import Fields, shown
 from regard.server.tools import use_tools
 
@@ -91,7 +92,7 @@ def read_request(body: Any, desk: Desk) -> ChatRequest:
     if (wanted := structure or forced) is not None:
         options["structure"] = wanted
     preset = fields.text("preset")
-    coordinates = cast("Coordinates | None", fields.choice("coordinates", "pixel", "relative"))
+    coordinates = read_coordinates(fields)
     add_vision_id = _template_options(fields)
     is_stream = fields.flag("stream", default=False)
     includes_usage = _stream_options(fields, is_stream=is_stream)

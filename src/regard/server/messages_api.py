@@ -35,7 +35,7 @@ def messages_router(desk: Desk) -> APIRouter:
     async def create(request: Request) -> Response:
         asked = read_request(await read_body(request), desk)
         asking = await desk.start(asked.ask)
-        events = MessageEvents(asked.model, new_id)
+        events = MessageEvents(asked.model, new_id, coordinates=asked.ask.coordinates)
         if asked.is_stream:
             return EventStream(_stream(asking, events))
         return JSONResponse(await _whole(asking, events))

@@ -11,6 +11,7 @@ from regard.sampling_params import Structure
 from regard.server.asking import Ask
 from regard.server.desk import Desk
 from regard.server.effort import thinking_budget
+from regard.server.extras import read_coordinates
 from regard.server.fields import Fields, shown
 from regard.server.messages_request import WITHOUT_EFFECT, read_messages, read_system
 from regard.server.tools import use_tools
@@ -51,6 +52,7 @@ def read_request(body: Any, desk: Desk, *, is_count: bool = False) -> Asked:
         raise InputError("output_config.format and tools are both given; an answer keeps to a format or calls tools")
     if structure is not None or forced is not None:
         options["structure"] = structure or forced
+    coordinates = read_coordinates(fields)
     preset, is_stream = fields.text("preset"), not is_count and fields.flag("stream", default=False)
     fields.end()
     ask = Ask(
@@ -58,6 +60,7 @@ def read_request(body: Any, desk: Desk, *, is_count: bool = False) -> Asked:
         options=options,
         preset=preset,
         tools=used_tools,
+        coordinates=coordinates,
         max_calls=max_calls,
     )
     return Asked(ask, model, is_stream)

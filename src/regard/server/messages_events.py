@@ -4,11 +4,12 @@
       content_block_start, thinking_delta..., signature_delta, content_block_stop      thinking
       content_block_start, text_delta..., content_block_stop                           text
       content_block_start, input_json_delta..., content_block_stop                     tool_use
-    message_delta (stop_reason, usage), message_stop
+    message_delta (stop_reason, usage, media, boxes, points), message_stop
 
 An answer that is not streamed is the message that these events build, so the two cannot differ; only a call that breaks
 off, which a stream cannot take back, is left out there. The signature of thinking is empty: we sign nothing. An answer
-that was ended for its repetition has that word as its stop_reason.
+that was ended for its repetition has that word as its stop_reason. `media`, and with coordinates `boxes` and `points`
+(`extras`), are ours: fields of the message, and in a stream of message_delta, beside its usage.
 
 It only shapes values: no model, no I/O.
 """
@@ -20,6 +21,8 @@ from collections.abc import Callable
 from typing import Any
 
 from regard.reply import Event, Reply
+from regard.server.asking import Coordinates
+from regard.server.extras import media_json, places_json
 
 Json = dict[str, Any]
 STOP_REASONS = {"length": "max_tokens", "tool_calls": "tool_use", "repetition": "repetition"}
@@ -28,8 +31,8 @@ STOP_REASONS = {"length": "max_tokens", "tool_calls": "tool_use", "repetition": 
 class MessageEvents:
     """One message in the making. `make_id("msg")` makes a new id."""
 
-    def __init__(self, model: str, make_id: Callable[[str], str]) -> None:
-        self._make_id = make_id
+    def __init__(self, model: str, make_id: Callable[[str], str], *, coordinates: Coordinates | None = None) -> None:
+        self._make_id, self._coordinates = make_id, coordinates
         self._is_open = False
         self._arguments = ""  # of the newest call
         self.message: Json = {
@@ -73,11 +76,12 @@ class MessageEvents:
         usage = reply.usage
         reason = "stop_sequence" if reply.stop is not None else STOP_REASONS.get(reply.finish_reason, "end_turn")
         ended = {"stop_reason": reason, "stop_sequence": reply.stop}
-        self.message |= ended
+        extras = {"media": media_json(reply), **places_json(reply, self._coordinates)}
+        self.message |= ended | extras
         self.message["usage"] = _usage(usage.num_prompt_tokens, usage.num_cached_tokens, usage.num_output_tokens)
         return [
             *made,
-            {"type": "message_delta", "delta": ended, "usage": self.message["usage"]},
+            {"type": "message_delta", "delta": ended, "usage": self.message["usage"], **extras},
             {"type": "message_stop"},
         ]
 

@@ -1,8 +1,9 @@
 """The routes of OpenAI's Responses API.
 
-    POST    /v1/responses          an answer, streamed or not
-    GET     /v1/responses/{id}     a stored one
-    DELETE  /v1/responses/{id}     forgets it
+    POST    /v1/responses                      an answer, streamed or not
+    GET     /v1/responses/{id}                 a stored one
+    GET     /v1/responses/{id}/input_items     what it was asked
+    DELETE  /v1/responses/{id}                 forgets it
 
 Stored are responses that came to an end, unless the request says `store: false`. Closing a stream aborts its answer.
 """
@@ -22,8 +23,10 @@ from regard.server.asking import Asking
 from regard.server.body import read_body
 from regard.server.desk import Desk, named_event, new_id
 from regard.server.errors import error_body, log_fault
+from regard.server.query import Query
 from regard.server.responses_ask import Asked, read_request
 from regard.server.responses_events import ResponseEvents
+from regard.server.responses_items import page_of_items
 from regard.server.responses_store import ResponseStore, Stored
 from regard.server.sse import COMMENT, EventStream, with_silences
 
@@ -43,8 +46,14 @@ def responses_router(desk: Desk, store: ResponseStore | None = None) -> APIRoute
         return EventStream(answer.stream()) if asked.is_stream else JSONResponse(await answer.whole())
 
     @router.get(PATH + "/{response_id}")
-    async def get(response_id: str) -> Response:
+    async def get(response_id: str, request: Request) -> Response:
+        Query(request.query_params.multi_items()).end()
         return JSONResponse(dict(stored.get(response_id).response))
+
+    @router.get(PATH + "/{response_id}/input_items")
+    async def input_items(response_id: str, request: Request) -> Response:
+        query = Query(request.query_params.multi_items())
+        return JSONResponse(page_of_items(stored.get(response_id).items, query))
 
     @router.delete(PATH + "/{response_id}")
     async def delete(response_id: str) -> Response:
@@ -59,7 +68,7 @@ class _Answer:
 
     def __init__(self, asked: Asked, asking: Asking, store: ResponseStore, num_bytes: int) -> None:
         self._asked, self._asking, self._store, self._num_bytes = asked, asking, store, num_bytes
-        self._events = ResponseEvents(asked.shell, new_id)
+        self._events = ResponseEvents(asked.shell, new_id, coordinates=asked.ask.coordinates)
 
     async def stream(self) -> AsyncGenerator[bytes]:
         """Server-sent events. An error after the first of them is told in the stream."""
@@ -102,4 +111,4 @@ class _Answer:
         )
         num_bytes = self._asked.num_bytes_before + self._num_bytes + len(reply.raw)
         messages = (*self._asked.turns, turn)
-        self._store.put(Stored(self._events.response, messages, self._events.call_ids, num_bytes))
+        self._store.put(Stored(self._events.response, messages, self._asked.items, self._events.call_ids, num_bytes))

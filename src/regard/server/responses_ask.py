@@ -14,7 +14,9 @@ from regard.sampling_params import Structure
 from regard.server.asking import Ask
 from regard.server.desk import Desk, new_id
 from regard.server.effort import thinking_budget
+from regard.server.extras import read_coordinates
 from regard.server.fields import Fields, shown
+from regard.server.responses_items import listed_items
 from regard.server.responses_request import WITHOUT_EFFECT, read_input, with_system
 from regard.server.responses_store import ResponseStore
 from regard.server.tools import use_tools
@@ -24,11 +26,13 @@ MAX_METADATA = 16  # pairs, as at OpenAI
 
 @dataclass(frozen=True)
 class Asked:
-    """A request that was read. `turns` is the conversation without its system message, as the store keeps it."""
+    """A request that was read. `turns` is the conversation without its system message and `items` the same
+    as it was given, as the store keeps them."""
 
     ask: Ask
     shell: Mapping[str, Any]
     turns: tuple[Message, ...]
+    items: tuple[dict[str, Any], ...]
     num_bytes_before: int  # of the stored conversation that it goes on from
     is_stream: bool
     is_stored: bool
@@ -46,7 +50,8 @@ def read_request(body: Any, desk: Desk, store: ResponseStore) -> Asked:
     before = None if previous_id is None else store.get(previous_id)
     instructions = fields.text("instructions")
     open_calls = () if before is None else before.open_calls
-    turns = read_input(fields.needed("input", fields.raw("input")), desk.find_file, open_calls)
+    given = fields.needed("input", fields.raw("input"))
+    turns = read_input(given, desk.find_file, open_calls)
     history = () if before is None else before.messages
     options, preset = _options(fields, desk)
     effort = _effort(fields)
@@ -60,6 +65,7 @@ def read_request(body: Any, desk: Desk, store: ResponseStore) -> Asked:
         raise InputError("text.format and tools are both given; an answer either keeps to a format or calls tools")
     if structure is not None or forced is not None:
         options["structure"] = structure or forced
+    coordinates = read_coordinates(fields)
     is_stream, is_stored = fields.flag("stream", default=False), fields.flag("store", default=True)
     fields.end()
     params = desk.llm.sampling_params(preset, **options)
@@ -92,10 +98,13 @@ def read_request(body: Any, desk: Desk, store: ResponseStore) -> Asked:
         options=options,
         preset=preset,
         tools=used_tools,
+        coordinates=coordinates,
         max_calls=None if is_parallel else 1,
     )
     num_bytes_before = 0 if before is None else before.num_bytes
-    return Asked(ask, shell, (*history, *turns.messages), num_bytes_before, is_stream, is_stored)
+    items_before = () if before is None else (*before.items, *before.response["output"])
+    items = listed_items(given, items_before, new_id)
+    return Asked(ask, shell, (*history, *turns.messages), items, num_bytes_before, is_stream, is_stored)
 
 
 # Accepted with these values, which ask for nothing.

@@ -14,6 +14,7 @@
 
 An answer that is not streamed is the response in the last event, so the two cannot differ. Text before and after a call
 makes a message each; a call that breaks off stays, with the status "incomplete". Every event has a `sequence_number`.
+Beside OpenAI's fields a finished response has `media`, and with coordinates `boxes` and `points` (`extras`).
 
 It only shapes values: no model, no I/O.
 """
@@ -25,6 +26,8 @@ from copy import deepcopy
 from typing import Any
 
 from regard.reply import Event, Reply
+from regard.server.asking import Coordinates
+from regard.server.extras import media_json, places_json
 
 Json = dict[str, Any]
 INCOMPLETE = {"length": "max_output_tokens", "repetition": "repetition"}  # the second is ours
@@ -35,8 +38,10 @@ TEXT_EVENT = {"reasoning": "response.reasoning_text", "message": "response.outpu
 class ResponseEvents:
     """One response in the making. `shell` has the fields that do not change; `make_id("msg")` makes a new id."""
 
-    def __init__(self, shell: Mapping[str, Any], make_id: Callable[[str], str]) -> None:
-        self._shell, self._make_id = dict(shell), make_id
+    def __init__(
+        self, shell: Mapping[str, Any], make_id: Callable[[str], str], *, coordinates: Coordinates | None = None
+    ) -> None:
+        self._shell, self._make_id, self._coordinates = dict(shell), make_id, coordinates
         self._number = 0
         self._output: list[Json] = []  # the last one grows if `_is_open`
         self._is_open = False
@@ -83,7 +88,11 @@ class ResponseEvents:
         is_broken = self._num_calls > len(reply.tool_calls)  # the last call broke off
         made = self._close("incomplete" if is_broken else status)
         self.response = self._response(
-            status, incomplete_details=None if reason is None else {"reason": reason}, usage=usage_json(reply)
+            status,
+            incomplete_details=None if reason is None else {"reason": reason},
+            usage=usage_json(reply),
+            media=media_json(reply),
+            **places_json(reply, self._coordinates),
         )
         return [*made, self._event(f"response.{status}", response=self.response)]
 

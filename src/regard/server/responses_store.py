@@ -1,8 +1,9 @@
 """Responses that are remembered, so that the next request can go on from one by its id.
 
-What is kept is the conversation up to and with the answer, its instructions left out, and the response as it was sent.
-Media are kept as they were given: a data URL with its bytes. The store is bounded by number and by size, the oldest go
-first, and all of it is gone with the process. It is safe to use from several threads.
+What is kept is the conversation up to and with the answer, its instructions left out, as messages and as the items that
+it was asked in, and the response as it was sent. Media are kept as they were given: a data URL with its bytes, once.
+The store is bounded by number and by size, the oldest go first, and all of it is gone with the process. It is safe to
+use from several threads.
 """
 
 from __future__ import annotations
@@ -22,10 +23,12 @@ MAX_BYTES = 256 * 1024**2
 
 @dataclass(frozen=True)
 class Stored:
-    """A finished response. `open_calls` are the ids of the calls that it ends with; `num_bytes` is what it weighs."""
+    """A finished response. `items` are what it was asked (`responses_items`), without its own output; `open_calls` are
+    the ids of the calls that it ends with; `num_bytes` is what it weighs."""
 
     response: Mapping[str, Any]
     messages: tuple[Message, ...]
+    items: tuple[dict[str, Any], ...]
     open_calls: tuple[str, ...]
     num_bytes: int
 
