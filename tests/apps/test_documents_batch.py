@@ -23,9 +23,11 @@ from regard.apps.documents.pdf_layer import add_layer, picture_pdf
 from regard.apps.documents.questions import ask_pages
 from regard.apps.documents.upright import TURNS, to_given
 from regard.apps.documents.work_log import WorkLog
+from regard.apps.pages import PageName, list_pages, load_page
 from regard.cli.main import run
-from regard.errors import CapacityError, ConfigError, ServerError
+from regard.errors import CapacityError, ConfigError, InputError, ServerError
 from tests.apps.document_pages import DrawnPage, PlayedChat, by_pixels, report_page
+from tests.server.hostile_media import tiff_header, two_pages
 
 pikepdf = pytest.importorskip("pikepdf")
 needs_poppler = pytest.mark.skipif(shutil.which("pdftotext") is None, reason="pdftotext (poppler-utils) is missing")
@@ -184,6 +186,25 @@ def test_words_of_a_searchable_pdf_stand_where_they_are_on_the_scan(turn: int, s
         shown = to_given(box, drawn.picture.size, 0, skew)
         same = [place for word, place in found if word == text]
         assert min(max(abs(a - b) for a, b in zip(place, shown, strict=True)) for place in same) <= 5
+
+
+@pytest.mark.parametrize("size", [(1, 1), (2, 300), (40_000, 10)])
+def test_pictures_beyond_the_sides_of_a_pdfs_pages_get_the_nearest_that_there_is(
+    size: tuple[int, int], tmp_path: Path
+) -> None:
+    scan = Image.new("L", size, "white")
+    page = PageText(file="a", page=1, num_pages=1, width=scan.width, height=scan.height, source="lines", blocks=())
+    picture_pdf([page], lambda page: (scan, None), tmp_path / "a.pdf", tmp_path)
+    with pikepdf.open(tmp_path / "a.pdf") as pdf:
+        sides = [float(side) for side in pdf.pages[0].mediabox[2:]]
+    assert sides == [min(max(side / 2, 3), 14_400) for side in size]
+
+
+def test_a_later_page_of_a_tiff_is_measured_before_it_is_decoded(tmp_path: Path) -> None:
+    (tmp_path / "a.tif").write_bytes(two_pages(tiff_header(50_000, 50_000)))
+    assert [page.num_pages for page in list_pages(tmp_path / "a.tif")] == [2, 2]
+    with pytest.raises(InputError, match="50000x50000 = 2500.0 Mpx, the limit is"):
+        load_page(PageName(tmp_path / "a.tif", 2, 2))
 
 
 @needs_poppler

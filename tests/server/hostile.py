@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-CHAT, RESPONSES, MESSAGES = "/v1/chat/completions", "/v1/responses", "/v1/messages"
+CHAT, RESPONSES, MESSAGES, APPS = "/v1/chat/completions", "/v1/responses", "/v1/messages", "/v1/apps"
 JSON = "application/json"
 HUGE = 10**400  # JSON can write it, and no float holds it
 
@@ -35,6 +35,11 @@ def chat(*parts: Any, **fields: Any) -> bytes:
     """A chat completion of one user turn."""
     content = [*parts, {"type": "text", "text": "What is it?"}]
     return json.dumps({"messages": [{"role": "user", "content": content}], "max_tokens": 2} | fields).encode()
+
+
+def app(given: str, **options: Any) -> bytes:
+    """A run of an application."""
+    return json.dumps({"inputs": [given], "options": options}).encode()
 
 
 def picture(url: str, **options: Any) -> dict[str, Any]:

@@ -9,8 +9,9 @@ import zlib
 from collections.abc import Callable, Iterator
 
 import numpy as np
+from PIL import Image
 
-from tests.server.hostile import HUGE, Hostile, chat, clip, data_url, encoded, picture
+from tests.server.hostile import APPS, HUGE, Hostile, app, chat, clip, data_url, encoded, picture
 
 
 def png_chunk(kind: bytes, data: bytes) -> bytes:
@@ -192,6 +193,56 @@ def media() -> Iterator[Hostile]:
         "data:;base64;base64,AA==",
     ):
         yield Hostile(f"data URL {url!r}", lambda url=url: chat(picture(url)))
+
+
+# What an application would open only later.
+PAGES: dict[str, Callable[[], bytes]] = {
+    "tiff whose second page is 50,000 x 50,000": lambda: two_pages(tiff_header(50_000, 50_000)),
+    "tiff whose second page is cut short": lambda: two_pages(encoded("TIFF")[:-9000]),
+    "tiff of a thousand pages": lambda: many_pages(1000),
+}
+
+
+def two_pages(second: bytes) -> bytes:
+    """A sound page, and another whose offsets are moved behind it."""
+    first = encoded("TIFF", (32, 32))
+    first += bytes(len(first) % 2)
+    (start,) = struct.unpack_from("<I", first, 4)
+    (count,) = struct.unpack_from("<H", first, start)
+    made = bytearray(first + second)
+    at = len(first) + struct.unpack_from("<I", second, 4)[0]
+    struct.pack_into("<I", made, start + 2 + 12 * count, at)
+    for entry in range(struct.unpack_from("<H", made, at)[0]):
+        place = at + 2 + 12 * entry
+        tag, kind, number, value = struct.unpack_from("<HHII", made, place)
+        if number * {3: 2, 4: 4, 5: 8}.get(kind, 1) > 4 or tag == 273:
+            struct.pack_into("<I", made, place + 8, value + len(first))
+    return bytes(made)
+
+
+def many_pages(number: int) -> bytes:
+    file = io.BytesIO()
+    blank = Image.new("L", (1, 1))
+    blank.save(file, "TIFF", save_all=True, append_images=[blank] * (number - 1))
+    return file.getvalue()
+
+
+def applications() -> Iterator[Hostile]:
+    """The same to applications, which open files themselves."""
+    for name, make in (PICTURES | PAGES).items():
+        yield Hostile(f"document app: {name}", lambda make=make: app(data_url(make())), f"{APPS}/document")
+    for name in ("png of 50,000 x 50,000", "png with a gigabyte of text", "jpeg cut in half", "zeros"):
+        make = PICTURES[name]
+        for one, options in (("locate", {"what": "x"}), ("code", {}), ("tutor", {})):
+            yield Hostile(f"{one} app: {name}", lambda m=make, o=options: app(data_url(m()), **o), f"{APPS}/{one}")
+    for name, make in CLIPS.items():
+        yield Hostile(f"video app: {name}", lambda make=make: app(data_url(make(), "video/mp4")), f"{APPS}/video")
+    for name, make in DOCUMENTS.items():
+        if name != "a picture":
+            given = data_url(make(), "application/pdf")
+            yield Hostile(f"document app: pdf, {name}", lambda given=given: app(given), f"{APPS}/document")
+    for url in ("data:", "data:image/png;base64", "data:image/png;base64,@@@@", "data:image/png;base64,AAAAA"):
+        yield Hostile(f"document app: {url!r}", lambda url=url: app(url), f"{APPS}/document")
 
 
 SMALL = data_url(encoded("PNG"))

@@ -127,7 +127,10 @@ def _frame(path: Path, number: int) -> Pillow.Image:
     image = open_image(path)
     try:
         image.seek(number - 1)
+        open_image(image)  # its size: pages of a file may have different ones
         image.load()
+    except InputError:
+        raise
     except Exception as error:  # as above
         reason = str(error).strip().rstrip(".") or type(error).__name__
         raise InputError(f"page {number} of {path.name} is damaged ({reason}); leave it out") from None

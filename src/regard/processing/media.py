@@ -25,7 +25,7 @@ import numpy as np
 from regard.errors import ConfigError
 from regard.messages import Document, Image, Video
 from regard.model.config import VisionConfig
-from regard.processing.decode import Decode, Picture, decode
+from regard.processing.decode import Decode, Decoded, Picture, decode
 from regard.processing.download import NETWORK, Network
 from regard.processing.fetch import fetch, source_name
 from regard.processing.fetch_policy import DEFAULT_POLICY, FetchPolicy
@@ -109,12 +109,16 @@ class MediaReader:
             return
         name = source_name(part.source)
         bounds = self._bounds(part)
-        fetched = fetch(part, policy=self._policy, network=self._network)
-        with closing(self._decode(fetched, settings=self._video_settings, policy=self._policy)) as decoded:
-            for value in decoded:
+        with closing(self.decoded(part)) as values:
+            for value in values:
                 if isinstance(value, Picture):
                     page = value.number if isinstance(part, Document) else None
                     yield self._read_picture(value.pixels, name, bounds, page)
+
+    def decoded(self, part: Image | Video | Document) -> Generator[Decoded]:
+        """What a part shows, in its own size: fetched and decoded as for the model. Errors: as `read`."""
+        fetched = fetch(part, policy=self._policy, network=self._network)
+        return self._decode(fetched, settings=self._video_settings, policy=self._policy)
 
     def _bounds(self, part: Image | Document) -> tuple[int, int]:
         settings = self._image_settings

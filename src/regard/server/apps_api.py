@@ -6,16 +6,14 @@
                             result    {"result": {...}, "files": [{"id", "name", "path", "bytes"}]}
                             error     {"error": {...}} in the shape of the API's errors; it ends the stream
 
-What can be refused at once has a status of its own. The application runs in a thread (`apps_job`); a client that hangs
-up stops it. Files that it made are uploads like any other: GET /v1/files/{id}/content, until they are too old.
+What can be refused at once has a status of its own; what is wrong inside an input is found when the run begins, and
+ends it as its error (`apps_inputs`). The application runs in a thread (`apps_job`); a client that hangs up stops it.
+Files that it made are uploads like any other: GET /v1/files/{id}/content, until they are too old.
 """
 
 from __future__ import annotations
 
 import asyncio
-import os
-import re
-import shutil
 import tempfile
 import threading
 import time
@@ -28,21 +26,19 @@ from fastapi import APIRouter, Request, Response
 from pydantic import ValidationError
 
 from regard.apps.result import Progress
-from regard.conversation import media_part
 from regard.errors import BusyError, InputError
-from regard.processing.fetch import read_bytes
+from regard.server.apps_inputs import Given, placed, read_inputs
 from regard.server.apps_job import App, Job, Made, Options, StoppableChat, Stopped
 from regard.server.apps_table import APPS
 from regard.server.body import read_body
 from regard.server.desk import named_event
 from regard.server.errors import HttpError, error_body, log_fault
-from regard.server.fields import Fields, shown
+from regard.server.fields import Fields
 from regard.server.service import Service
 from regard.server.sse import COMMENT, EventStream, with_silences
 
 PROGRESS_EVERY_S = 0.1
 PURPOSE = "app_output"
-_SUFFIXES = {"image": ".png", "video": ".mp4", "document": ".pdf"}
 Json = dict[str, Any]
 
 
@@ -54,7 +50,7 @@ class AppRuns:
         self._pool = ThreadPoolExecutor(service.settings.num_apps, thread_name_prefix="regard-app")
         self._open: set[threading.Event] = set()
 
-    async def events(self, app: App, inputs: list[tuple[str, Path | bytes]], options: Options) -> AsyncGenerator[Json]:
+    async def events(self, app: App, inputs: list[Given], options: Options) -> AsyncGenerator[Json]:
         """The events of a run; closing this stops it."""
         loop = asyncio.get_running_loop()
         news: asyncio.Queue[Json | None] = asyncio.Queue()
@@ -87,9 +83,7 @@ class AppRuns:
             stopped.set()
         self._pool.shutdown(wait=False, cancel_futures=True)
 
-    def _run(
-        self, app: App, inputs: list[tuple[str, Path | bytes]], options: Options, stopped: threading.Event, tell: Any
-    ) -> None:
+    def _run(self, app: App, inputs: list[Given], options: Options, stopped: threading.Event, tell: Any) -> None:
         """One run in its thread; every outcome becomes an event, and None ends them."""
         chat = StoppableChat(self.service.llm, stopped)
         told_s = 0.0
@@ -105,8 +99,14 @@ class AppRuns:
             with tempfile.TemporaryDirectory(prefix="regard-app-", ignore_cleanup_errors=True) as place:
                 given, out = Path(place) / "in", Path(place) / "out"
                 out.mkdir()
-                paths = tuple(_placed(given / str(number), *one) for number, one in enumerate(inputs))
-                chat.check()
+                if inputs:
+                    on_progress(Progress(0, 0, "looking at what was sent"))
+                media = self.service.llm.processor.media
+                pages = getattr(options, "pages", None) or None  # of documents; others have no such option
+                paths = tuple(
+                    placed(one, given / str(number), media, pages=pages, check=chat.check)
+                    for number, one in enumerate(inputs)
+                )
                 made = app.run(Job(chat, paths, out, on_progress), options)
                 chat.check()
                 tell({"type": "result", "result": made.result.to_json(), "files": self._kept(made, out)})
@@ -149,7 +149,7 @@ def apps_router(runs: AppRuns) -> APIRouter:
         fields.end()
         runs.check_room()
         chosen = _options(app, options)
-        given = await asyncio.to_thread(_inputs, app, inputs, service)
+        given = await asyncio.to_thread(read_inputs, app, inputs, service)
         return EventStream(_pieces(runs.events(app, given, chosen)))
 
     return router
@@ -182,49 +182,3 @@ def _options(app: App, given: Json) -> Options:
         first = error.errors(include_url=False, include_context=False)[0]
         name = ".".join(map(str, first["loc"])) or "options"
         raise InputError(f"{name[:60]} of the options cannot be used ({first['msg'].lower()}); correct it") from None
-
-
-def _inputs(app: App, given: list[Any], service: Service) -> list[tuple[str, Path | bytes]]:
-    """(name, file or bytes) of each input. Errors: InputError, HttpError 404."""
-    fewest, most = app.num_inputs
-    if not fewest <= len(given) <= most:
-        wanted = str(fewest) if fewest == most else f"{fewest} to {most}"
-        raise InputError(f"there are {len(given)} inputs, and {app.title} takes {wanted}; correct the list")
-    found: list[tuple[str, Path | bytes]] = []
-    for one in given:
-        if isinstance(one, str) and one.startswith("data:"):
-            data: Path | bytes = read_bytes(one, "document")
-            part, name = media_part(data), "input"
-        elif isinstance(one, str):
-            stored = service.files.get(one)
-            part, name, data = stored.part, stored.name, stored.path
-        else:
-            raise InputError(f"an input is {shown(one)}; it must be the id of an uploaded file or a data URL")
-        kind = type(part).__name__.lower()
-        if kind not in app.takes:
-            raise InputError(f"{name} is of the kind {kind}, and {app.title} takes {' or '.join(app.takes)} only")
-        found.append((_file_name(name, kind), data))
-    return found
-
-
-def _file_name(name: str, kind: str) -> str:
-    """A harmless name with a suffix that fits."""
-    bare, _, suffix = name.rpartition(".")
-    suffix = f".{suffix.lower()}" if bare and re.fullmatch(r"[A-Za-z0-9]{1,5}", suffix) else _SUFFIXES[kind]
-    return (re.sub(r"[^\w-]+", "-", bare or name)[:60].strip("-") or "input") + suffix
-
-
-def _placed(folder: Path, name: str, data: Path | bytes) -> Path:
-    """The input as a file of its own, so that it stays though its upload is deleted."""
-    folder.mkdir(parents=True)
-    path = folder / name
-    if isinstance(data, bytes):
-        path.write_bytes(data)
-        return path
-    try:
-        os.link(data, path)
-    except FileNotFoundError:
-        raise InputError(f"the file {name} was deleted; upload it again") from None
-    except OSError:
-        shutil.copyfile(data, path)
-    return path

@@ -5,16 +5,15 @@ An application's module is imported when it runs: each has packages of its own, 
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import Field
 
 from regard.apps.result import Result
-from regard.errors import InputError
 from regard.server.apps_job import App, Job, Made, Options
 
-MAX_PAGES = 200
 MAX_STEPS = 30
 
 
@@ -81,7 +80,6 @@ def document(job: Job, options: DocumentOptions) -> Made:
         path = job.folder / f"{job.inputs[0].stem}.json"
         found.save(path)
         return Made(FormResult(form=found.to_json()), (path,))
-    _check_pages(job.inputs[0])
     done = convert(
         job.chat,
         [job.inputs[0]],
@@ -92,15 +90,14 @@ def document(job: Job, options: DocumentOptions) -> Made:
         workers=1,
         on_progress=job.on_progress,
     )
+    files = (file.model_copy(update={"outputs": _inner(file.outputs, job)}) for file in done.files)
+    done = done.model_copy(update={"files": tuple(files), "report": "".join(_inner([done.report], job)) or None})
     return Made(done, _files(job.folder, first=(".md", ".html", ".pdf", ".json")))
 
 
-def _check_pages(path: Path) -> None:
-    from regard.apps.pages import list_pages
-
-    num_pages = next(page.num_pages for page in list_pages(path))
-    if num_pages > MAX_PAGES:
-        raise InputError(f"{path.name} has {num_pages} pages, the limit here is {MAX_PAGES}; use regard document")
+def _inner(paths: Iterable[str | None], job: Job) -> tuple[str, ...]:
+    """Paths as clients know them: where the server keeps them is its own business."""
+    return tuple(Path(path).relative_to(job.folder).as_posix() for path in paths if path is not None)
 
 
 class VideoOptions(Options):
@@ -168,8 +165,10 @@ class TutorResult(Result):
 def tutor(job: Job, options: TutorOptions) -> Made:
     """A worked solution whose steps are checked, and hints that keep the answer."""
     from regard.apps.tutor.session import NUM_HINTS, Tutor
+    from regard.processing.image import load_image
 
-    with Tutor(job.chat, str(job.inputs[0]), options.question, on_progress=job.on_progress) as session:
+    picture = load_image(job.inputs[0])  # pixels: the server's model may open no file
+    with Tutor(job.chat, picture, options.question, on_progress=job.on_progress) as session:
         hints = tuple(session.hint(number).to_json() for number in range(1, NUM_HINTS + 1))
         session.mistakes()
         solution = session.mark()

@@ -33,6 +33,7 @@ WIDTH = 500  # of its only letter
 ASCENT, DESCENT = 800, -200
 JPEG_QUALITY = 92
 DEFAULT_DPI = 144  # of pictures that do not say
+SMALLEST, LARGEST = 3.0, 14_400.0  # sides of a page that PDF allows, in points
 
 
 def open_pikepdf() -> Any:
@@ -116,7 +117,7 @@ def _picture_page(pdf: Pdf, picture: Image.Image, jpeg: bytes | None, pikepdf: A
     name = pikepdf.Name
     dpi = float(picture.info.get("dpi", (DEFAULT_DPI,))[0] or DEFAULT_DPI)
     dpi = dpi if 20 <= dpi <= 2400 else DEFAULT_DPI
-    width, height = picture.width * 72 / dpi, picture.height * 72 / dpi
+    width, height = (min(max(side * 72 / dpi, SMALLEST), LARGEST) for side in picture.size)
     stream = pikepdf.Stream(pdf, jpeg if jpeg is not None else b"")
     stream.Type, stream.Subtype = name.XObject, name.Image
     stream.Width, stream.Height, stream.BitsPerComponent = picture.width, picture.height, 8
