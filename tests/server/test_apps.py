@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import re
 import threading
 import time
 from collections.abc import Iterator
@@ -21,6 +22,7 @@ from regard.apps.result import Progress, Result
 from regard.errors import InputError
 from regard.server import apps_api, apps_inputs
 from regard.server.apps_job import App, Job, Made, Options
+from regard.server.apps_table import APPS
 from tests.server.conftest import Running, data_url, png, running
 
 
@@ -211,8 +213,14 @@ def test_an_answer_that_is_being_written_is_ended_too(server: Running, scripted:
         ("locate", ["http://localhost/a.png"], {"what": "x"}, 404, "there is no file"),
         ("locate", [7], {"what": "x"}, 400, "id of an uploaded file"),
         ("locate", [data_url(b"%PDF-1.4", "application/pdf")], {"what": "x"}, 400, "takes image only"),
-        ("locate", [data_url(png())], {}, 400, "what of the options"),
-        ("locate", [data_url(png())], {"what": "x", "shell": "rm"}, 400, "shell of the options"),
+        ("locate", [data_url(png())], {}, 400, "Locate needs the option 'what'; give it"),
+        (
+            "locate",
+            [data_url(png())],
+            {"what": "x", "shell": "rm"},
+            400,
+            "Locate has no option 'shell'; its options are: what, form",
+        ),
     ],
 )
 def test_what_cannot_be_is_refused_at_once(
@@ -221,6 +229,50 @@ def test_what_cannot_be_is_refused_at_once(
     response = run(server.url, name, *inputs, **options)
     assert response.status_code == status
     assert words in response.json()["error"]["message"]
+
+
+ODD: tuple[Any, ...] = (
+    *(None, True, 0, -1, 7, 10**30, 10**400, 1e308, -1e-300, 1.5, "", "x", "x" * 5000, "\0", "\ud800", "\u202e", "50"),
+    *([], [1], {}, {"a": 1}, [[[[[]]]]]),
+)
+
+
+@pytest.mark.parametrize("name", [name for name in APPS if name != "agent"])
+def test_odd_options_are_refused_in_one_sentence(server: Running, name: str) -> None:
+    """No input is given, so that nothing runs whatever the options are."""
+    with httpx2.Client(base_url=server.url, trust_env=False, timeout=60) as client:
+        for option in (*APPS[name].options.model_fields, "", "__class__", "model_config", "\ud800", "x" * 5000):
+            for odd in ODD:
+                body = json.dumps({"inputs": [], "options": {option: odd}})
+                answer = client.post(f"/v1/apps/{name}", content=body, headers={"Content-Type": "application/json"})
+                assert answer.status_code == 400, (option, odd, answer.text[:500])
+                sentence = answer.json()["error"]["message"]
+                assert 10 < len(sentence) < 600 and sentence.isprintable(), (option, odd, sentence)
+
+
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        ({"inputs": [], "options": []}, "options of the request is \\[\\]; it must be an object"),
+        ({"inputs": {}, "options": {}}, "inputs of the request is {}; it must be a list"),
+        ({"inputs": [], "option": {}}, "the request has the field 'option', which is not supported"),
+        ([], "the request is \\[\\]; it must be an object"),
+        (
+            {"options": {"what": "x", "form": "ovals"}},
+            "the option 'form' is 'ovals', which Locate cannot use .*points",
+        ),
+        ({"options": {"what": "x", "zoom": "maybe"}}, "the option 'zoom' is 'maybe', which Locate cannot use"),
+    ],
+)
+def test_a_body_that_is_none_is_refused_in_words(server: Running, body: Any, words: str) -> None:
+    answer = httpx2.post(f"{server.url}/v1/apps/locate", json=body, trust_env=False)
+    assert answer.status_code == 400 and re.search(words, answer.json()["error"]["message"]), answer.text
+
+
+@pytest.mark.parametrize("what", ["\0", "\u202e", ",,,", " ", "a" * 500, "\U0001f600, <|im_end|>"])
+def test_odd_words_are_no_fault_of_the_servers(server: Running, what: str) -> None:
+    *_, last = events_of(run(server.url, "locate", data_url(png()), what=what))
+    assert last["type"] == "result" or last["error"]["type"] == "invalid_request_error", last
 
 
 def test_only_so_many_run_and_wait(nano: Any, scripted: Any) -> None:

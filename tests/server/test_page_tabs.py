@@ -11,7 +11,7 @@ import pytest
 pytest.importorskip("fastapi", reason="the server needs the extra 'server'")
 pytest.importorskip("playwright", reason="a browser needs playwright: the extra 'agent'")
 
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, Page, Route, expect
 
 from regard.server.page import WEB_FOLDER
 from regard.train.world.browser import CHROMIUM
@@ -306,25 +306,47 @@ def test_tabs_keep_what_they_hold_and_have_addresses(browser: Browser) -> None:
         expect(page.get_by_label("Your question")).to_have_value("half a question")
 
 
+def test_a_file_that_is_dropped_while_a_tab_loads_is_kept(browser: Browser) -> None:
+    with serving(LOCATED) as server, opened(browser, server.url) as page:
+        waiting: list[Route] = []
+        page.route("**/tabs/locate.js", lambda route: waiting.append(route))
+        with page.expect_request("**/tabs/locate.js"):
+            page.locator("#tabs").get_by_text("Locate", exact=True).click()
+        drop(page, EXAMPLE, "settings.png")
+        expect(page.locator("#app .app-form")).to_have_count(0)
+        waiting.pop().continue_()
+        page.get_by_label("What to look for").fill("Save button, switch")
+        page.get_by_role("button", name="Locate", exact=True).click()
+        expect(finished(page).locator("rect.box")).to_have_count(2)
+        assert len(server.uploads) == 1 and server.bodies[0]["inputs"] == ["file-1"]
+
+
 @pytest.mark.parametrize("theme", ["light", "dark"])
 def test_axe_finds_nothing_serious_in_the_tabs(browser: Browser, theme: Any, tmp_path: Path) -> None:
+    pytest.importorskip("av", reason="writing a clip needs the extra 'video'")
+    clip = write_clip(tmp_path / "clip.webm", constant_times(75, 25)).read_bytes()
+    trace = tmp_path / "trace.jsonl"
+    trace.write_text("\n".join(map(json.dumps, TRACE)))
+    (tmp_path / "001.png").write_bytes(EXAMPLE)
     with (
-        serving(LOCATED, DOCUMENT, CODED, SOLVED) as server,
+        serving(LOCATED, DOCUMENT, VIDEO, CODED, SOLVED) as server,
         opened(browser, f"{server.url}/#locate", color_scheme=theme, bypass_csp=True) as page,
     ):
-        for tab in (
-            "Locate",
-            "Document",
-            "Code",
-            "Tutor",
-        ):
+        for tab in ("Locate", "Document", "Video", "Code", "Tutor", "Agent"):
             page.locator("#tabs").get_by_text(tab, exact=True).click()
             expect(page.locator("#app .app-form")).to_have_attribute("aria-label", tab.lower())
-            drop(page, EXAMPLE, "settings.png")
-            if tab == "Locate":
-                page.get_by_label("What to look for").fill("switch")
-            page.locator(".app-go").first.click()
-            out = finished(page)
+            page.wait_for_timeout(100)
+            assert serious(page) == [], f"{tab}, before anything is given"
+            if tab == "Agent":
+                page.locator(".app input[type=file]").set_input_files([trace, tmp_path / "001.png"])
+                expect(page.locator(".app-frame")).to_have_count(2)
+            else:
+                given = (clip, "clip.webm", "video/webm") if tab == "Video" else (EXAMPLE, "settings.png", "image/png")
+                drop(page, *given)
+                if tab == "Locate":
+                    page.get_by_label("What to look for").fill("switch")
+                page.locator(".app-go").first.click()
+                out = finished(page)
             if tab == "Tutor":
                 out.get_by_role("button", name="First hint").click()
                 out.get_by_role("button", name="Show the solution").click()

@@ -18,6 +18,7 @@ pytest.importorskip("fastapi", reason="the server needs the extra 'server'")
 
 import regard
 from regard.llm import LLM
+from regard.server import apps_api
 from tests.server.conftest import Running, asked, picture, png, running
 from tests.tiny import ID_BY_TOKEN, tiny_folder
 from tests.wants import wants
@@ -42,6 +43,7 @@ CALLS = (
     'Look.\n<tool_call>\n{"name": "zoom", "arguments": {"x": [1, 2]}}\n</tool_call>\n'
     '<tool_call>\n{"name": "zoom", "arguments": {}}\n</tool_call>'
 )
+PLACES = '```json\n[\n\t{"bbox_2d": [100, 200, 500, 600], "label": "cup"}\n]\n```'
 BOX = '[{"bbox_2d": [100, 200, 500, 600], "label": "cup"}]'
 
 
@@ -150,6 +152,32 @@ def test_boxes_and_media(tiny: Running, say: Say) -> None:
     is_golden("chat_boxes", whole)
     assert chunks(chat(tiny, stream=True, **body))[-1]["choices"][0]["boxes"] == whole["choices"][0]["boxes"]
     assert whole["choices"][0]["boxes"][0]["confidence"] == pytest.approx(1.0)
+
+
+def test_applications(tiny: Running, say: Say, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(apps_api, "PROGRESS_EVERY_S", 0.0)
+    say(tiny, PLACES)
+    with httpx2.Client(base_url=tiny.url, trust_env=False, timeout=60) as http:
+        is_golden("apps", http.get("/v1/apps").json())
+        upload = http.post("/v1/files", files={"file": ("cup.png", png())}).json()
+        body = {"inputs": [upload["id"]], "options": {"what": "cup"}}
+        answer = http.post("/v1/apps/locate", json=body)
+        assert answer.headers["content-type"].startswith("text/event-stream")
+        is_golden("app_run", named_events(answer))
+        no_picture = http.post("/v1/files", files={"file": ("cup.png", png()[:-200])}).json()
+        is_golden("app_error", named_events(http.post("/v1/apps/locate", json={**body, "inputs": [no_picture["id"]]})))
+        is_golden(
+            "app_refused",
+            http.post("/v1/apps/locate", json={**body, "options": {"what": "cup", "where": "left"}}).json(),
+        )
+
+
+def named_events(answer: httpx2.Response) -> list[Any]:
+    """The events of a stream whose events have names, which are the types of their data."""
+    blocks = [block.splitlines() for block in answer.text.split("\n\n") if block and not block.startswith(":")]
+    events = [json.loads(data.removeprefix("data: ")) for _, data in blocks]
+    assert [name for name, _ in blocks] == [f"event: {event['type']}" for event in events]
+    return events
 
 
 def test_log_probabilities(tiny: Running, say: Say) -> None:

@@ -33,7 +33,7 @@ from regard.server.apps_table import APPS
 from regard.server.body import read_body
 from regard.server.desk import named_event
 from regard.server.errors import HttpError, error_body, log_fault
-from regard.server.fields import Fields
+from regard.server.fields import Fields, shown
 from regard.server.service import Service
 from regard.server.sse import COMMENT, EventStream, with_silences
 
@@ -85,7 +85,7 @@ class AppRuns:
 
     def _run(self, app: App, inputs: list[Given], options: Options, stopped: threading.Event, tell: Any) -> None:
         """One run in its thread; every outcome becomes an event, and None ends them."""
-        chat = StoppableChat(self.service.llm, stopped)
+        chat = StoppableChat(self.service.llm, self.service.name, stopped)
         told_s = 0.0
 
         def on_progress(progress: Progress) -> None:
@@ -180,5 +180,13 @@ def _options(app: App, given: Json) -> Options:
         return app.options.model_validate(given)
     except ValidationError as error:
         first = error.errors(include_url=False, include_context=False)[0]
-        name = ".".join(map(str, first["loc"])) or "options"
-        raise InputError(f"{name[:60]} of the options cannot be used ({first['msg'].lower()}); correct it") from None
+        name = ".".join(map(str, first["loc"]))
+        if first["type"] == "extra_forbidden":
+            known = ", ".join(app.options.model_fields) or "none"
+            raise InputError(f"{app.title} has no option {shown(name)}; its options are: {known}") from None
+        if first["type"] == "missing":
+            raise InputError(f"{app.title} needs the option {name!r}; give it") from None
+        reason = first["msg"][:1].lower() + first["msg"][1:]
+        raise InputError(
+            f"the option {name!r} is {shown(first['input'])}, which {app.title} cannot use ({reason}); correct it"
+        ) from None

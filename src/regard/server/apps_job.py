@@ -70,11 +70,16 @@ class App:
 
 
 class StoppableChat(LocalChat):
-    """The server's model for one run."""
+    """The server's model for one run; `name` as it is served, which is no folder's path."""
 
-    def __init__(self, llm: LLM, stopped: threading.Event) -> None:
+    def __init__(self, llm: LLM, name: str, stopped: threading.Event) -> None:
         super().__init__(llm)
-        self._stopped = stopped
+        self._name, self._stopped = name, stopped
+
+    @property
+    def name(self) -> str:
+        """The name that is told."""
+        return self._name
 
     def check(self) -> None:
         """Errors: Stopped if nobody waits any more."""

@@ -24,11 +24,11 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from regard.errors import EngineError
-from regard.messages import Image
 from regard.model.config import ModelConfig
 from regard.processing.image import patchify, resize
 from regard.train.dense import CELL_PX, targets
 from regard.train.encode import IGNORED, EncodedSample, Encoder
+from regard.train.grounding import GroundingTargets, grounding_targets
 from regard.train.world.sample import Sample
 
 MEAN = STD = (0.5, 0.5, 0.5)
@@ -69,6 +69,7 @@ class MicroBatch:
     position_ids: Tensor | None = None
     labels: Tensor | None = None
     visual_mask: Tensor | None = None
+    grounding: dict[str, GroundingTargets] = field(default_factory=dict)
 
     def to(self, device: str) -> MicroBatch:
         """The same on another device."""
@@ -76,6 +77,10 @@ class MicroBatch:
         for name in ("pixel_values", "input_ids", "position_ids", "labels", "visual_mask"):
             tensor = getattr(self, name)
             moved[name] = None if tensor is None else tensor.to(device)
+        moved["grounding"] = {
+            kind: GroundingTargets(told.rows.to(device), told.is_target.to(device))
+            for kind, told in self.grounding.items()
+        }
         return replace(self, **moved)
 
 
@@ -164,8 +169,7 @@ class Steps(Dataset[list[MicroBatch]]):
         for sample, (_, h, w) in zip(samples, grids, strict=True):
             if sample.dense is None:
                 return {}
-            size = _source(sample).size
-            made.append(targets(sample.dense, size, (w // merge, h // merge), self._kinds))
+            made.append(targets(sample.dense, sample.picture.size, (w // merge, h // merge), self._kinds))
         return {
             name: torch.from_numpy(np.concatenate([getattr(t, name) for t in made]))
             for name in ("chars", "kind", "name", "box")
@@ -178,11 +182,18 @@ class Steps(Dataset[list[MicroBatch]]):
         grids = [grid for e in encoded for grid in e.grids]
         has_dense = all(s.dense is not None and len(e.grids) == 1 for s, e in zip(samples, encoded, strict=True))
         tokens = _pad(encoded)
+        visual_mask = encoder.is_visual(tokens["input_ids"])
         return MicroBatch(
             task=share.name,
             weight=share.weight,
             dense=self._dense(samples, grids) if has_dense and grids else {},
-            visual_mask=encoder.is_visual(tokens["input_ids"]),
+            visual_mask=visual_mask,
+            grounding=grounding_targets(
+                [e.places for e in encoded],
+                [e.grids for e in encoded],
+                visual_mask,
+                merge=self._config.vision.spatial_merge_size,
+            ),
             **tokens,
             **self._patches([p for e in encoded for p in e.pixel_values], grids),
         )
@@ -203,15 +214,9 @@ def _pad(encoded: list[EncodedSample]) -> dict[str, Any]:
     return {"input_ids": input_ids, "position_ids": position_ids, "labels": labels}
 
 
-def _source(sample: Sample) -> PILImage.Image:
-    """The picture that the first turn shows, as it was rendered."""
-    picture: PILImage.Image = next(part for part in sample.prompt[-1].parts if isinstance(part, Image)).source
-    return picture
-
-
 def _picture(sample: Sample) -> PILImage.Image:
     """The sample's picture, resampled to whole cells."""
-    image = _source(sample)
+    image = sample.picture
     width, height = (max(CELL_PX, round(side / CELL_PX) * CELL_PX) for side in image.size)
     return PILImage.fromarray(resize(image, height, width))
 

@@ -7,7 +7,7 @@ small model can learn to read.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +17,7 @@ from torch import Tensor
 
 from regard.messages import Message, Text
 from regard.processing.processor import Processor
+from regard.train.grounding import COORDINATES, Place, box_of, read_places
 from regard.train.world.sample import VERBATIM_END, VERBATIM_START, Sample
 
 IGNORED = -100
@@ -24,13 +25,17 @@ IGNORED = -100
 
 @dataclass(frozen=True)
 class EncodedSample:
-    """Shapes: input_ids, labels (T,); position_ids (3, T); one (P, C) and one grid per item."""
+    """Shapes: input_ids, labels (T,); position_ids (3, T); one (P, C) and one grid per item.
+
+    `places`: the tokens that say something about a place of the picture.
+    """
 
     input_ids: npt.NDArray[np.int64]
     position_ids: npt.NDArray[np.int64]
     labels: npt.NDArray[np.int64]
     pixel_values: list[npt.NDArray[np.float32]]
     grids: list[tuple[int, int, int]]
+    places: list[Place]
 
 
 class Encoder:
@@ -53,10 +58,12 @@ class Encoder:
         ids, labels = list(inputs.input_ids), [IGNORED] * len(inputs.input_ids)
         positions = [inputs.position_ids]
         items = list(inputs.items)
+        places: list[Place] = []
         next_position = len(ids) + inputs.rope_delta
         for message in sample.messages[len(prompt) :]:
             if message.role == "assistant":
-                answer = self.answer_ids(message)
+                answer, spans = self._answer(message, sample)
+                places += [replace(place, first=place.first + len(ids), last=place.last + len(ids)) for place in spans]
                 piece = answer + self._end
                 # The newline after the end mark is never generated and not learned.
                 labels += [*answer, self._end[0], *[IGNORED] * (len(self._end) - 1)]
@@ -80,18 +87,34 @@ class Encoder:
             labels=np.array(labels, dtype=np.int64),
             pixel_values=[item.pixel_values for item in items],
             grids=[item.grid_thw for item in items],
+            places=places,
         )
 
-    def answer_ids(self, message: Message) -> list[int]:
-        """Ids of an answer; verbatim spans one character at a time."""
+    def _answer(self, message: Message, sample: Sample) -> tuple[list[int], list[Place]]:
+        """Ids of an answer, verbatim spans one character at a time, and what the tokens say about places."""
         encode = self._processor.tokenizer.encode
         ids: list[int] = []
+        places: list[Place] = []
         for index, piece in enumerate(message.text.replace(VERBATIM_END, VERBATIM_START).split(VERBATIM_START)):
             if index % 2:
-                ids += [i for character in piece for i in encode(character)]
-            elif piece:
-                ids += encode(piece)
-        return ids
+                spelled = [encode(character) for character in piece]
+                if sample.dense is not None:
+                    counts = [len(character) for character in spelled]
+                    places += read_places(piece, counts, len(ids) - 1, sample.dense, sample.picture.size)
+                ids += [i for character in spelled for i in character]
+                continue
+            done = 0
+            # Numbers are words of their own to the pre-tokenizer: pieces cut beside them have the same ids.
+            for found in COORDINATES.finditer(piece):
+                start, end = found.span(1)
+                ids += encode(piece[done:start])
+                digits = encode(piece[start:end])
+                places.append(Place("point", len(ids) - 1, len(ids) + len(digits) - 1, box_of(found[1])))
+                ids += digits
+                done = end
+            if done < len(piece):
+                ids += encode(piece[done:])
+        return ids, places
 
     def is_visual(self, input_ids: Tensor) -> Tensor:
         """Where visual rows go. Shapes: same as input_ids, bool."""

@@ -33,9 +33,11 @@ from regard.model.vision import VisionFeatures
 from regard.train.batches import MicroBatch, Steps, loader
 from regard.train.dense import DenseHeads
 from regard.train.encode import IGNORED, Encoder
+from regard.train.grounding import AttentionInput
 from regard.train.nano import Stage
 
 DENSE_WEIGHT_BESIDE_ANSWERS = 0.5
+GROUNDING_WEIGHT = 0.3
 ANSWER_ROWS = 64
 POSITION_STD = 1.0
 
@@ -72,6 +74,7 @@ class Trainer:
         self.model = Qwen3VL(model_config).to(config.device)
         initialise(self.model)
         self.heads = DenseHeads(model_config.text.hidden_size, len(kinds)).to(config.device)
+        self.attention_input = AttentionInput(self.model)
         self.ema = {name: p.detach().clone() for name, p in self.model.named_parameters()}
         self.encoder = Encoder(encoder_folder) if encoder_folder else None
         self.stage_name, self.step = "", 0
@@ -167,6 +170,9 @@ class Trainer:
                 lm_loss, accuracy = answer_loss(self.model.logits(hidden_BTH.flatten(0, 1)[rows_N]), wanted_N)
                 report |= {"lm": float(lm_loss.detach()), "token_accuracy": accuracy}
                 loss = loss + lm_loss
+                for kind, told in batch.grounding.items():
+                    missed, report[f"{kind} found"] = self.attention_input.loss(kind, told)
+                    loss = loss + GROUNDING_WEIGHT * missed
         (loss * batch.weight).backward()
         return report | {"loss": float(loss.detach())}
 

@@ -24,7 +24,7 @@ from regard.train.world.screens import KINDS, ScreenBank
 from regard.train.world.shapes import SHAPES
 from regard.train.world.turns import screen_turns
 
-VOCAB_SIZE = 4096
+VOCAB_SIZE = 1280
 TALK_STEPS, POLISH_STEPS = 12000, 2000
 
 CONFIG: dict[str, Any] = {
@@ -127,19 +127,19 @@ def stages(
         ),
     )
     shares: tuple[TaskShare, ...] = (
-        replace(seen("pages", 24, page), name="pages seen"),
+        replace(seen("pages", 16, page), name="pages seen"),
         TaskShare("pages", 8, page, has_one_size=True),
         TaskShare("lines", 16, partial(lines.make, held_out=False), has_one_size=True),
-        TaskShare("strips", 12, partial(document_strips.make_strip, held_out=False), has_one_size=True),
+        TaskShare("strips", 8, partial(document_strips.make_strip, held_out=False), has_one_size=True),
         TaskShare("documents", 3, partial(documents.make, held_out=False, num_turns=3)),
         TaskShare("turned", 2, partial(document_strips.make_turned, held_out=False), weight=0.3),
-        TaskShare("screens", 8, partial(screen, num_turns=10), weight=2.0),
+        TaskShare("screens", 12, partial(screen, num_turns=10), weight=2.0),
         TaskShare("actions", 4, partial(action_turns, bank=screen_bank, num_turns=6), weight=2.0),
         TaskShare("scenes", 8, partial(scene, num_turns=8), weight=2.0),
         TaskShare("spatial", 4, partial(spatial.make, held_out=False, num_turns=4)),
-        TaskShare("figures", 4, partial(figures.make, held_out=False, num_turns=4)),
+        TaskShare("figures", 3, partial(figures.make, held_out=False, num_turns=4)),
         TaskShare("clips", 2, partial(clips.make, held_out=False, num_turns=4)),
-        TaskShare("windows", 4, partial(clip_windows.make, held_out=False, num_turns=5)),
+        TaskShare("windows", 2, partial(clip_windows.make, held_out=False, num_turns=5)),
         TaskShare("talk", 2, partial(talk.make, held_out=False), weight=0.3),
     )
     if mockup_bank is not None:

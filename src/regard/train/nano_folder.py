@@ -1,28 +1,33 @@
 """Everything of the regard-nano folder but the weights: config, tokenizer, generation settings.
 
-The tokenizer learns from what nano talks about: the questions and answers of the rendered world, interface
-words, and an open word list. Verbatim spans are left out: they are spelled by character anyway.
+The tokenizer learns the words that questions and answers are made of, and no others: a name has to be matched with the
+characters that the tower sees, which a small model learns for a few hundred pieces, not for thousands of syllables.
 """
 
 from __future__ import annotations
 
 import json
+import math
+import re
 import shutil
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from tokenizers.models import BPE
 
 from regard.messages import Text
+from regard.processing.tokenizer import family_tokenizer
 from regard.train.batches import Generator
 from regard.train.nano import CONFIG, VOCAB_SIZE
 from regard.train.tokenizer_training import train_tokenizer, write_tokenizer
-from regard.train.world.sample import plain
-from regard.train.world.words import UI_WORDS, word_list
+from regard.train.world.sample import VERBATIM_END, VERBATIM_START
 
 ASSETS = Path(__file__).parents[1] / "assets" / "nano"
-SAMPLES_PER_TASK = 1000
+SAMPLES_PER_TASK, MIN_SHARE = 1000, 0.02
+_VERBATIM = re.compile(f"{VERBATIM_START}[^{VERBATIM_END}]*{VERBATIM_END}")
 SENTENCES = (
     "I cannot see that in the picture.",
     "There is no such button.",
@@ -35,18 +40,25 @@ FENCE = '```json\n[\n\t{"bbox_2d": [1, 2, 3, 4], "label": "x"},\n\t{"point_2d": 
 
 
 def corpus(generators: Sequence[Generator]) -> Iterator[str]:
-    """Texts for the tokenizer, a pure function of the generators and the word list."""
+    """Words for the tokenizer, a pure function of the generators.
+
+    A word counts if it occurs in MIN_SHARE of a task's conversations, outside of what is read off the picture. Each
+    comes as often as the root of its count, so that rare ones become whole, too.
+    """
     rng = np.random.default_rng(0)
+    split = family_tokenizer(BPE()).pre_tokenizer.pre_tokenize_str
+    counts: Counter[str] = Counter()
     for generate in generators:
+        seen: Counter[str] = Counter()
         for _ in range(SAMPLES_PER_TASK):
-            for message in generate(rng).messages:
-                yield from (plain(part.text) for part in message.parts if isinstance(part, Text))
-    for _ in range(200):
-        yield FENCE
-        yield from SENTENCES
-        yield " ".join(UI_WORDS)
-    for index, word in enumerate(word_list(held_out=False)):
-        yield f" {word.lower()}" if index % 2 else f" {word.capitalize()}"
+            texts = [part.text for m in generate(rng).messages for part in m.parts if isinstance(part, Text)]
+            unread = [piece for text in texts for piece in _VERBATIM.split(text)]
+            seen.update({text[start:end] for text in unread for _, (start, end) in split(text)})
+        counts.update({word: count for word, count in seen.items() if count >= MIN_SHARE * SAMPLES_PER_TASK})
+    for text in (FENCE, *SENTENCES):
+        counts.update({text[start:end]: SAMPLES_PER_TASK for _, (start, end) in split(text)})
+    for word, count in sorted(counts.items()):
+        yield from [word] * math.isqrt(count)
 
 
 def write_side_files(folder: Path, generators: Sequence[Generator]) -> dict[str, Any]:

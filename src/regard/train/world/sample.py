@@ -11,7 +11,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from regard.messages import Message
+from PIL.Image import Image as PILImage
+
+from regard.messages import Image, Message
 
 VERBATIM_START, VERBATIM_END = "\u0001", "\u0002"
 
@@ -61,6 +63,12 @@ class Sample:
         """What comes before the first answer: a system message or none, and the first question."""
         first = next(index for index, message in enumerate(self.messages) if message.role == "assistant")
         return self.messages[:first]
+
+    @property
+    def picture(self) -> PILImage:
+        """The first picture of the first question, as it was rendered."""
+        source: PILImage = next(part for part in self.prompt[-1].parts if isinstance(part, Image)).source
+        return source
 
     @property
     def question(self) -> str:

@@ -1,0 +1,169 @@
+"""Attention supervision: heads of the decoder that look at the cells an answer is about.
+
+To answer "where is Save?" the decoder has to find, among hundreds of visual tokens, those that show the name, and then
+write where they are. From the written digits alone a small model learns the finding very slowly: until it finds, the
+digits say nothing about how. Reading long texts is alike: it has to find the next character first. So in one layer two
+groups of heads are told where to look:
+
+    point    at every token that predicts a digit of a box or a point: the cells that the box covers by a third
+    read     at every token that predicts a character of a text that occurs once in the picture: the cell it lies in
+    loss     -log(sum of the attention on these cells)
+
+The heads stay the model's own; nothing is added to it. Leaves out samples with several pictures, and clips.
+Shape letters: B samples, T tokens, R rows of a sample that are told, N heads, D head_dim.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from regard.model.qwen3_vl import Qwen3VL
+from regard.model.rope import rotate
+from regard.train.world.sample import DenseTruth
+
+LAYER = 3
+KV_HEADS = {"point": 0, "read": 1}
+ROWS = 16  # rows are padded to multiples of it
+# The family writes both in 0-1000 of the picture.
+COORDINATES = re.compile(r'"(?:bbox_2d|point_2d|coordinate)": \[(\d+(?:, \d+){3}|\d+, \d+)\]')
+
+
+@dataclass(frozen=True)
+class Place:
+    """Tokens first..last-1 predict what is said about `box`, in 0-1 of the picture; `kind` is one of KV_HEADS."""
+
+    kind: str
+    first: int
+    last: int
+    box: tuple[float, float, float, float]
+
+
+@dataclass(frozen=True)
+class GroundingTargets:
+    """Shapes: rows (B, R) int64, padded with -1; is_target (B, R, T) bool."""
+
+    rows: Tensor
+    is_target: Tensor
+
+
+def box_of(numbers: str) -> tuple[float, float, float, float]:
+    """`120, 40, 310, 88` or `120, 40` in 0-1."""
+    values = [int(number) / 1000 for number in numbers.split(", ")]
+    x1, y1, x2, y2 = values if len(values) == 4 else (*values, *values)
+    return x1, y1, x2, y2
+
+
+def read_places(
+    text: str, num_ids: Sequence[int], first: int, dense: DenseTruth, size: tuple[int, int]
+) -> Iterator[Place]:
+    """Places of a text's characters, if it occurs once in the picture of `size` (width, height) px.
+
+    `num_ids` is how many tokens spell each character, and `first` the token that predicts the first of them.
+    """
+    shown = "".join(char.char for char in dense.chars)
+    wanted = "".join(text.split())
+    at = shown.find(wanted) if wanted and len(shown) == len(dense.chars) else -1
+    if at < 0 or shown.find(wanted, at + 1) >= 0:
+        return
+    for character, count in zip(text, num_ids, strict=True):
+        if not character.isspace():
+            x, y = dense.chars[at].x / size[0], dense.chars[at].y / size[1]
+            yield Place("read", first, first + count, (x, y, x, y))
+            at += 1
+        first += count
+
+
+def covered_cells(box: Sequence[float], rows: int, columns: int) -> npt.NDArray[np.bool_]:
+    """The cells that a box covers by more than a third of the cell or of itself, per axis. Shape: (rows * columns,)."""
+    covered = []
+    for low, high, count in ((box[1], box[3], rows), (box[0], box[2], columns)):
+        start, end = low * count, max(high * count, low * count + 1e-3)
+        cells = np.arange(count)
+        shared = np.minimum(end, cells + 1) - np.maximum(start, cells)
+        is_in = shared > min(1.0, end - start) / 3
+        if not is_in.any():
+            is_in[min(count - 1, int((start + end) / 2))] = True
+        covered.append(is_in)
+    return (covered[0][:, None] & covered[1][None]).reshape(-1)
+
+
+def grounding_targets(
+    places: Sequence[Sequence[Place]],
+    grids: Sequence[Sequence[tuple[int, int, int]]],
+    visual_mask: Tensor,
+    *,
+    merge: int,
+) -> dict[str, GroundingTargets]:
+    """Rows and targets of a batch, by kind; no entry for a kind that no sample with one still picture has."""
+    made = {}
+    for kind in KV_HEADS:
+        usable = [
+            [place for place in of_sample if place.kind == kind] if len(sizes) == 1 and sizes[0][0] == 1 else []
+            for of_sample, sizes in zip(places, grids, strict=True)
+        ]
+        longest = max(sum(place.last - place.first for place in of_sample) for of_sample in usable)
+        if longest == 0:
+            continue
+        longest += -longest % ROWS
+        rows = torch.full((len(usable), longest), -1)
+        is_target = torch.zeros(len(usable), longest, visual_mask.shape[1], dtype=torch.bool)
+        for index, of_sample in enumerate(usable):
+            visual = visual_mask[index].nonzero()[:, 0]
+            at = 0
+            for place in of_sample:
+                _, h, w = grids[index][0]
+                cells = visual[torch.from_numpy(covered_cells(place.box, h // merge, w // merge))]
+                count = place.last - place.first
+                rows[index, at : at + count] = torch.arange(place.first, place.last)
+                is_target[index, at : at + count, cells] = True
+                at += count
+        made[kind] = GroundingTargets(rows, is_target)
+    return made
+
+
+class AttentionInput:
+    """Keeps what the attention of layer LAYER is given, while the model runs."""
+
+    def __init__(self, model: Qwen3VL) -> None:
+        layer: Any = model.model.language_model.layers[LAYER]
+        self._attention: Any = layer.self_attn
+        self._given: tuple[Any, ...] = ()
+        self._attention.register_forward_pre_hook(self._keep)
+
+    def _keep(self, _: Any, given: tuple[Any, ...]) -> None:
+        self._given = given
+
+    def loss(self, kind: str, targets: GroundingTargets) -> tuple[Tensor, float]:
+        """The loss of the last run, and the mean attention on the targets."""
+        x_BTH, cos_BTD, sin_BTD, _ = self._given
+        attention, dim, head = self._attention, self._attention.head_dim, KV_HEADS[kind]
+        group = attention.q_proj.out_features // attention.k_proj.out_features
+        query_weight = attention.q_proj.weight.unflatten(0, (-1, group * dim))[head]
+        key_weight = attention.k_proj.weight.unflatten(0, (-1, dim))[head]
+        row_BR1 = targets.rows.clamp(min=0)[..., None]
+
+        def picked(values: Tensor) -> Tensor:
+            return values.gather(1, row_BR1.expand(-1, -1, values.shape[-1]))
+
+        q_BNRD = F.linear(picked(x_BTH), query_weight).unflatten(-1, (group, dim)).transpose(1, 2)
+        q_BNRD = rotate(attention.q_norm(q_BNRD), picked(cos_BTD)[:, None], picked(sin_BTD)[:, None])
+        k_BTD = rotate(attention.k_norm(F.linear(x_BTH, key_weight)), cos_BTD, sin_BTD)
+        scores_BNRT = (q_BNRD @ k_BTD[:, None].transpose(-1, -2)).float() / math.sqrt(dim)
+        is_past = torch.arange(x_BTH.shape[1], device=x_BTH.device) <= row_BR1
+        log_all_BNR = scores_BNRT.masked_fill(~is_past[:, None], -math.inf).logsumexp(-1)
+        is_row = targets.rows >= 0
+        # Padded rows have no target; allowed everything, their gradient is not NaN.
+        is_allowed = targets.is_target | ~is_row[..., None]
+        log_found_BNR = scores_BNRT.masked_fill(~is_allowed[:, None], -math.inf).logsumexp(-1)
+        missed = (log_all_BNR - log_found_BNR)[is_row[:, None].expand_as(log_all_BNR)]
+        return missed.mean(), float((-missed.detach()).exp().mean())
