@@ -296,6 +296,12 @@ def test_only_so_many_run_and_wait(nano: Any, scripted: Any) -> None:
             first.join()
 
 
+def test_a_list_is_not_cut_as_an_address_asks(server: Running) -> None:
+    for path in ("/v1/apps", "/v1/files"):
+        answer = httpx2.get(f"{server.url}{path}?limit=1", trust_env=False)
+        assert answer.status_code == 400 and "the address has the option 'limit'" in answer.text
+
+
 def test_the_list_says_what_there_is_and_what_is_not_allowed(server: Running) -> None:
     data = httpx2.get(f"{server.url}/v1/apps", trust_env=False).json()["data"]
     found = {app["id"]: app for app in data}

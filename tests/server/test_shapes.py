@@ -157,7 +157,10 @@ def test_boxes_and_media(tiny: Running, say: Say) -> None:
 def test_applications(tiny: Running, say: Say, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(apps_api, "PROGRESS_EVERY_S", 0.0)
     say(tiny, PLACES)
-    with httpx2.Client(base_url=tiny.url, trust_env=False, timeout=60) as http:
+    with (  # a server of its own, for the files that stay
+        running(tiny.service.llm) as one,
+        httpx2.Client(base_url=one.url, trust_env=False, timeout=60) as http,
+    ):
         is_golden("apps", http.get("/v1/apps").json())
         upload = http.post("/v1/files", files={"file": ("cup.png", png())}).json()
         body = {"inputs": [upload["id"]], "options": {"what": "cup"}}

@@ -34,6 +34,7 @@ from regard.server.body import read_body
 from regard.server.desk import named_event
 from regard.server.errors import HttpError, error_body, log_fault
 from regard.server.fields import Fields, shown
+from regard.server.query import Query
 from regard.server.service import Service
 from regard.server.sse import COMMENT, EventStream, with_silences
 
@@ -134,7 +135,8 @@ def apps_router(runs: AppRuns) -> APIRouter:
     service = runs.service
 
     @router.get("/v1/apps")
-    async def list_apps() -> Json:
+    async def list_apps(request: Request) -> Json:
+        Query(request.query_params.multi_items()).end()
         return {"object": "list", "data": [app_json(name, app, service) for name, app in APPS.items()]}
 
     @router.post("/v1/apps/{name}")

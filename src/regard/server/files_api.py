@@ -21,6 +21,7 @@ from regard.errors import ConfigError, InputError
 from regard.messages import Document, Image
 from regard.server.errors import HttpError
 from regard.server.files import StoredFile
+from regard.server.query import Query
 from regard.server.service import Service
 
 PURPOSES = ("user_data", "vision", "assistants")
@@ -45,7 +46,8 @@ def files_router(service: Service) -> APIRouter:
             raise InputError(f"the upload cannot be read ({error.message}); send it as multipart/form-data") from None
 
     @router.get("/v1/files")
-    async def list_files() -> Json:
+    async def list_files(request: Request) -> Json:
+        Query(request.query_params.multi_items()).end()
         found = [file_json(stored) for stored in files.all()]
         ends = {"first_id": found[0]["id"], "last_id": found[-1]["id"]} if found else {}
         return {"object": "list", "data": found, "has_more": False, **ends}
