@@ -18,7 +18,6 @@ from regard.train import nano
 from regard.train.encode import Encoder
 from regard.train.grounding import (
     KV_HEADS,
-    LAYER,
     AttentionInput,
     Place,
     covered_cells,
@@ -104,7 +103,7 @@ def test_the_loss_is_the_attention_that_misses_the_targets() -> None:
     assert list(targets) == ["point"] and targets["point"].rows.shape == (2, 16)
     loss, found = kept.loss("point", targets["point"])
 
-    layer: Any = model.model.language_model.layers[LAYER]
+    layer: Any = model.model.language_model.layers[3]
     attention = layer.self_attn
     x, cos, sin, _ = kept._given
     q = rotate(attention.q_norm(attention.q_proj(x).view(2, 32, -1, 32)).transpose(1, 2), cos[:, None], sin[:, None])

@@ -39,7 +39,7 @@ TALK = partial(talk.make, held_out=False)
 def side_files(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A nano folder without weights, its tokenizer trained here."""
     folder = tmp_path_factory.mktemp("nano")
-    write_side_files(folder, [LINES, TALK])
+    write_side_files(folder, [LINES, TALK], vocab_size=400)
     return folder
 
 
@@ -108,12 +108,15 @@ def test_a_conversation_is_encoded_as_the_processor_renders_it(side_files: Path)
 
 
 def test_verbatim_text_is_spelled_and_reads_the_same(side_files: Path) -> None:
-    encoder = Encoder(side_files)
-    spelled = encoder.answer_ids(Message("assistant", (Text(f'"{verbatim("Save Zürich")}"'),)))
+    answer = f'"{verbatim("Hello Zürich")}"'
+    encoded = Encoder(side_files).encode(
+        Sample("talk", (Message("user", (Text("Read."),)), Message("assistant", (Text(answer),))))
+    )
     tokenizer = Processor.from_folder(side_files).tokenizer
-    assert tokenizer.decode(spelled) == '"Save Zürich"'
-    assert len(spelled) >= len("Save Zürich") + 2
-    assert len(spelled) > len(tokenizer.encode('"Save Zürich"'))
+    *spelled, end = encoded.input_ids[encoded.labels != IGNORED].tolist()
+    assert tokenizer.decode(spelled) == '"Hello Zürich"' and end == tokenizer.token_id("<|im_end|>")
+    assert len(spelled) == len("Hello Zürich".encode()) + 2
+    assert len(spelled) > len(tokenizer.encode('"Hello Zürich"'))
 
 
 def test_a_step_has_the_same_content_whenever_it_is_made(side_files: Path) -> None:

@@ -2,8 +2,8 @@
 
 To answer "where is Save?" the decoder has to find, among hundreds of visual tokens, those that show the name, and then
 write where they are. From the written digits alone a small model learns the finding very slowly: until it finds, the
-digits say nothing about how. Reading long texts is alike: it has to find the next character first. So in one layer two
-groups of heads are told where to look:
+digits say nothing about how. Reading long texts is alike: it has to find the next character first. So in the middle
+layer two groups of heads are told where to look:
 
     point    at every token that predicts a digit of a box or a point: the cells that the box covers by a third
     read     at every token that predicts a character of a text that occurs once in the picture: the cell it lies in
@@ -31,7 +31,6 @@ from regard.model.qwen3_vl import Qwen3VL
 from regard.model.rope import rotate
 from regard.train.world.sample import DenseTruth
 
-LAYER = 3
 KV_HEADS = {"point": 0, "read": 1}
 ROWS = 16  # rows are padded to multiples of it
 # The family writes both in 0-1000 of the picture.
@@ -132,10 +131,11 @@ def grounding_targets(
 
 
 class AttentionInput:
-    """Keeps what the attention of layer LAYER is given, while the model runs."""
+    """Keeps what the attention of the middle layer is given, while the model runs."""
 
     def __init__(self, model: Qwen3VL) -> None:
-        layer: Any = model.model.language_model.layers[LAYER]
+        layers = model.model.language_model.layers
+        layer: Any = layers[len(layers) // 2]
         self._attention: Any = layer.self_attn
         self._given: tuple[Any, ...] = ()
         self._attention.register_forward_pre_hook(self._keep)

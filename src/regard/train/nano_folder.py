@@ -61,10 +61,10 @@ def corpus(generators: Sequence[Generator]) -> Iterator[str]:
         yield from [word] * math.isqrt(count)
 
 
-def write_side_files(folder: Path, generators: Sequence[Generator]) -> dict[str, Any]:
+def write_side_files(folder: Path, generators: Sequence[Generator], *, vocab_size: int = VOCAB_SIZE) -> dict[str, Any]:
     """Train the tokenizer and write all files but the weights; returns the config.json that was written."""
     folder.mkdir(parents=True, exist_ok=True)
-    tokenizer = train_tokenizer(corpus(generators), vocab_size=VOCAB_SIZE)
+    tokenizer = train_tokenizer(corpus(generators), vocab_size=vocab_size)
     write_tokenizer(tokenizer, folder, (ASSETS / "chat_template.jinja").read_text(encoding="utf-8"))
     for name in ("preprocessor_config.json", "video_preprocessor_config.json"):
         if folder.resolve() != ASSETS.resolve():
@@ -86,7 +86,8 @@ def write_side_files(folder: Path, generators: Sequence[Generator]) -> dict[str,
         "video_token_id": ids["<|video_pad|>"],
         "vision_start_token_id": ids["<|vision_start|>"],
         "vision_end_token_id": ids["<|vision_end|>"],
-        "text_config": CONFIG["text_config"] | {"bos_token_id": text_end, "eos_token_id": end},
+        "text_config": CONFIG["text_config"]
+        | {"vocab_size": vocab_size, "bos_token_id": text_end, "eos_token_id": end},
     }
     generation = {
         "bos_token_id": text_end,
