@@ -21,11 +21,15 @@ from regard.compat import (
 from regard.errors import CapacityError, ConfigError, InputError
 from regard.parity.cases import TOOLS, clip, picture
 from regard.parity.reference import Reference
+from regard.processing.tokenizer import Tokenizer
+from regard.train.nano_folder import ASSETS
 from tests.compat.test_processor import user
 from tests.tiny import tiny_folder
 
 NUM_TOKENS = 24
-ENDS, PAD = [4072, 4070], 4070
+_TOKENIZER = Tokenizer.from_folder(ASSETS)
+PAD, _END, IMAGE_PAD = (_TOKENIZER.encode(text)[0] for text in ("<|endoftext|>", "<|im_end|>", "<|image_pad|>"))
+ENDS = [_END, PAD]
 SYSTEM = {"role": "system", "content": "You look closely."}
 FRAMES = [user(clip(5, 96, 64, 4), "When does it change?")]
 
@@ -293,7 +297,7 @@ def test_tensors_that_do_not_belong_together_are_refused(
 
 def test_a_model_has_the_attributes_that_programs_read(model: Any) -> None:
     assert model.device == torch.device("cpu") and model.dtype == torch.float32
-    assert model.config.text_config.hidden_size == 256 and model.config.image_token_id == 4082
+    assert model.config.text_config.hidden_size == 256 and model.config.image_token_id == IMAGE_PAD
     assert model.config.to_dict()["vision_config"]["patch_size"] == 16
     assert model.eval() is model and model.to("cpu") is model and model.to(model.device) is model
     assert isinstance(model, Qwen3VLForConditionalGeneration)

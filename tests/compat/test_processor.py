@@ -269,7 +269,8 @@ def test_lists_arrays_and_tensors_are_returned_as_asked(processor: Any, referenc
 
 
 def test_decoding_equals_the_reference(processor: Any, reference: Reference) -> None:
-    ids = torch.tensor([[300, 64, 4072], [4070, 286, 278]])
+    end, pad = (processor.tokenizer(text)["input_ids"][0] for text in ("<|im_end|>", "<|endoftext|>"))
+    ids = torch.tensor([[300, 64, end], [pad, 286, 278]])
     for options in ({}, {"skip_special_tokens": True, "clean_up_tokenization_spaces": False}):
         assert processor.batch_decode(ids, **options) == reference.processor.batch_decode(ids, **options)
         assert processor.batch_decode(list(ids), **options) == reference.processor.batch_decode(list(ids), **options)

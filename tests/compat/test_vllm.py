@@ -13,11 +13,13 @@ from regard.compat import LLM, AutoProcessor, SamplingParams, StructuredOutputsP
 from regard.errors import CapacityError, ConfigError, InputError
 from regard.parity.cases import clip, picture
 from regard.parity.fp8_checkpoint import write_quantised
+from regard.processing.tokenizer import Tokenizer
+from regard.train.nano_folder import ASSETS
 from tests.compat.test_processor import user
 from tests.tiny import tiny_folder
 
 GREEDY = SamplingParams(temperature=0, max_tokens=12)
-END = 4072
+END = Tokenizer.from_folder(ASSETS).encode("<|im_end|>")[0]
 
 
 @pytest.fixture(scope="module")

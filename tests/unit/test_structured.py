@@ -28,9 +28,12 @@ from regard.sampling_params import SamplingParams, Structure
 jsonschema = pytest.importorskip("jsonschema", reason="jsonschema validates the answers; install regard[dev]")
 pytest.importorskip("llguidance", reason="structured output needs llguidance; install regard[structured]")
 
-TOKENIZER = Path(regard.__file__).parent / "assets" / "nano" / "tokenizer.json"
-NUM_IDS = 4096
-END_OF_TEXT, END_OF_TURN, END_THINK, LINE_BREAK = 4070, 4072, 4095, 198
+NANO = Path(regard.__file__).parent / "assets" / "nano"
+TOKENIZER = NANO / "tokenizer.json"
+NUM_IDS = json.loads((NANO / "config.json").read_text())["text_config"]["vocab_size"]
+END_OF_TEXT, END_OF_TURN, END_THINK, LINE_BREAK = (
+    Tokenizer.from_folder(NANO).encode(text)[0] for text in ("<|endoftext|>", "<|im_end|>", "</think>", "\n")
+)
 PLENTY = 10_000
 
 PERSON = {
