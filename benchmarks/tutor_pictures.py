@@ -22,6 +22,7 @@ from regard.apps.tutor import prompts
 from regard.apps.tutor.parts import marked, reviewed
 from regard.apps.tutor.report import report
 from regard.apps.tutor.session import NUM_HINTS, Tutor
+from regard.chromium import find_chromium
 from regard.client import connect
 from regard.conversation import normalize
 from regard.processing.coordinates import find_boxes_and_points
@@ -29,7 +30,6 @@ from regard.reply import Reply
 from regard.train.world import figures
 
 IMAGES = Path(__file__).parent.parent / "docs" / "images"
-CHROMIUM = "/usr/bin/chromium"
 SEED = 5
 WORK = ("{}^2 = 6^2 + 8^2", "{}^2 = 36 + 62", "{} = sqrt(98)")
 WORK_SIZE = (420, 210)
@@ -105,7 +105,7 @@ def page(text: str) -> None:
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        browser = playwright.chromium.launch(executable_path=find_chromium(), args=["--no-sandbox"])
         opened = browser.new_page(viewport={"width": 820, "height": 600})
         opened.set_content(text)
         for summary in ("Hint 1 of 4", "Hint 2 of 4", "Solution", "Typical mistakes"):

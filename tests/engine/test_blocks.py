@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from regard.engine.blocks import BlockPool
+from regard.engine.blocks import SPREAD, BlockPool
 from regard.engine.paged_cache import slot_runs
 
 
@@ -102,6 +102,32 @@ def test_memory_that_was_never_written_is_left_alone_while_there_is_room() -> No
             pool.release(block)
     pool.check_integrity([])
     assert len(touched) < 1200
+
+
+def test_sequences_that_come_and_go_do_not_begin_ever_more_blocks() -> None:
+    """What a busy server's memory does in hours: lengths differ, so that gaps never fit exactly."""
+    draw = random.Random(0)
+    pool = BlockPool(20_000, 16, max_cached=32)
+    tables: list[list[int]] = []
+    most_occupied = 0
+    begun: list[int] = []
+    for number in range(4000):
+        table: list[int] = []
+        wanted = draw.choice((1, 2, 5, 30))
+        for rest in range(wanted, 0, -1):
+            block = pool.allocate(table[-1] if table else None, rest)
+            assert block is not None
+            table.append(block)
+        for index, block in enumerate(table):
+            pool.name(block, f"{number} {index}".encode())
+        tables.append(table)
+        most_occupied = max(most_occupied, pool.num_blocks - pool.num_available + 32)
+        begun.append(max(begun[-1] if begun else 0, *table))
+        if len(tables) > 40:
+            for block in tables.pop(draw.randrange(len(tables))):
+                pool.release(block)
+    assert begun[-1] <= SPREAD * most_occupied + 32 + 2 * 30  # the last two may have grown
+    assert begun[-1] <= 1.05 * begun[1000]
 
 
 def test_the_oldest_content_goes_when_too_much_is_kept() -> None:

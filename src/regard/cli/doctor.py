@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 import os
 import platform
-import shutil
 import sys
 import time
 from pathlib import Path
@@ -18,6 +17,7 @@ from typing import Annotated, Any
 
 import typer
 
+from regard.chromium import find_chromium
 from regard.errors import RegardError
 
 # What the instruction sets are good for here; the names are those of /proc/cpuinfo.
@@ -44,7 +44,6 @@ OPTIONAL = {
     "transformers": ("transformers", "dev", "regard parity"),
     "ray": ("ray", "ray", "batches on a cluster"),
 }
-CHROMIUM_NAMES = ("chromium", "chromium-browser", "google-chrome", "chrome")
 BYTES_PER_GIB = 1024**3
 # The smallest public checkpoint stands for all large ones in the dtype question.
 LARGE_PARAMETERS = 2_127_532_032
@@ -100,7 +99,7 @@ def examine() -> dict[str, Any]:
             for module, (distribution, extra, brings) in OPTIONAL.items()
         },
         "ffmpeg": _ffmpeg_version(),
-        "chromium": next(filter(None, map(shutil.which, CHROMIUM_NAMES)), None),
+        "chromium": find_chromium(),
         "choices": {
             "device": vars(device),
             "dtype of large models": vars(choose_dtype(device.value, "bfloat16", LARGE_PARAMETERS)),

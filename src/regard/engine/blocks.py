@@ -9,7 +9,8 @@ A block is room for `block_size` tokens in all layers. It is in one of three sta
 Blocks next to each other are read as one run (`kernels/paged_attention.py`), so a sequence grows into the next block
 while it can, and otherwise goes on in the first gap that has room for what it needs now, with some room to grow for it
 and for its neighbour; without such a gap in the middle of the widest. Where memory is taken only as it is written (on
-a CPU), blocks that were never written cost nothing yet: the first gaps are used again and again, and at most
+a CPU), blocks that were never written cost nothing yet: the first gaps are used again and again, no block is begun that
+was never used while the begun ones are more than SPREAD times the occupied ones (and `max_cached` more), and at most
 `max_cached` blocks are kept for the prefix cache. So a server's memory stops growing.
 
 It does not know tokens, requests or tensors.
@@ -22,7 +23,9 @@ from collections import Counter, OrderedDict
 from collections.abc import Iterable, Sequence
 
 _USED, _FREE = b"\0"[0], b"\1"[0]
+_GAP = re.compile(b"\1+")
 _ROOM = 8  # blocks that a sequence should be able to grow before it must go on elsewhere
+SPREAD = 1.5
 
 
 class BlockPool:
@@ -37,6 +40,7 @@ class BlockPool:
         self._cached: OrderedDict[int, None] = OrderedDict()  # no users, oldest first
         self._free = bytearray([_FREE]) * num_blocks
         self._num_free = num_blocks
+        self._num_begun = 0  # blocks up to the highest that was ever used
 
     @property
     def num_available(self) -> int:
@@ -65,13 +69,16 @@ class BlockPool:
             return None
         self._free[block] = _USED
         self._num_free -= 1
+        self._num_begun = max(self._num_begun, block + 1)
         self._num_users[block] = 1
         return block
 
     def _free_block(self, num_wanted: int) -> int:
         """Where to go on: in the first gap with room for `num_wanted` blocks and more, else inside the widest."""
+        num_occupied = self.num_blocks - self._num_free
+        is_spread = self._num_begun > SPREAD * num_occupied + self._max_cached
         widest = (0, 0)
-        for match in re.finditer(b"\1+", self._free):
+        for match in _GAP.finditer(self._free, 0, self._num_begun if is_spread else self.num_blocks):
             start, end = match.span()
             begin = start if start == 0 else start + _ROOM  # the sequence in front of the gap may grow
             if end - begin >= num_wanted + _ROOM:

@@ -17,7 +17,6 @@ roots as elements (they are seen, but their elements have no names), and frames 
 from __future__ import annotations
 
 import asyncio
-import shutil
 import threading
 from collections.abc import Callable, Coroutine
 from dataclasses import replace
@@ -30,11 +29,11 @@ from PIL import Image, ImageDraw
 from regard.apps.agent.browser_page import BrowserPage, Masked
 from regard.apps.agent.screen import PRESSES, Action, Capture, Device, ScreenError, Target
 from regard.apps.agent.secrets import Secrets
+from regard.chromium import find_chromium
 from regard.errors import InputError, MissingDependencyError
 
 T = TypeVar("T")
 
-CHROMIUM_NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
 COMPUTER_VIEWPORT, PHONE_VIEWPORT = (1280, 800), (412, 915)
 CALL_TIMEOUT_S = 90.0
 _FLAGS = ("--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync",
@@ -86,7 +85,7 @@ class BrowserScreen:
 
         async def start() -> BrowserPage:
             self._playwright = await async_playwright().start()
-            chromium = executable or next(filter(None, map(shutil.which, CHROMIUM_NAMES)), None)
+            chromium = executable or find_chromium()
             try:
                 self._browser = await self._playwright.chromium.launch(
                     executable_path=chromium, headless=headless, chromium_sandbox=sandbox, args=list(_FLAGS)

@@ -23,7 +23,6 @@ import base64
 import io
 import os
 import secrets
-import shutil
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from types import TracebackType
@@ -32,6 +31,7 @@ from typing import Any
 from PIL import Image
 
 from regard.apps.coding.watch import Watch
+from regard.chromium import find_chromium
 from regard.errors import CapacityError, MissingDependencyError, RegardError
 
 ADDRESS = "http://page.invalid/"  # RFC 6761: never a real host
@@ -137,11 +137,10 @@ class Renderer:
         from playwright.sync_api import Error
 
         self._marker = f"--regard-page={secrets.token_hex(8)}"
-        executable = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
         is_root = hasattr(os, "geteuid") and os.geteuid() == 0
         try:
             self._browser = self._playwright.chromium.launch(
-                executable_path=executable, chromium_sandbox=not is_root, args=[*_FLAGS, self._marker]
+                executable_path=find_chromium(), chromium_sandbox=not is_root, args=[*_FLAGS, self._marker]
             )
         except Error as error:
             raise MissingDependencyError(

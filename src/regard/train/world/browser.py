@@ -34,9 +34,10 @@ from typing import Any
 
 from PIL import Image
 
+from regard.chromium import find_chromium
 from regard.errors import EngineError, MissingDependencyError
 
-CHROMIUM = Path("/usr/bin/chromium")
+CHROMIUM = Path(find_chromium() or "/usr/bin/chromium")
 SHEET_PX = 2048
 _FLAGS = (
     "--headless",
