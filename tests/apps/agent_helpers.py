@@ -11,14 +11,14 @@ from typing import Any
 
 from benchmarks.agent_oracle import OracleChat
 from regard.apps.agent import Action, Agent, AgentResult, BrowserScreen, Guard, Limits, Mind, Policy, Secrets
-from regard.apps.agent.browser import CHROMIUM_NAMES, address
+from regard.apps.agent.browser import address
 from regard.apps.agent.screen import Device
 
 EXAMPLES = Path(__file__).parents[2] / "examples" / "agent"
 COMPUTER, PHONE = (640, 400), (360, 640)
 FAST = Limits(max_steps=15, max_seconds=120, settle_s=0.5)
 Step = Action | Callable[[], Action]
-__all__ = ["CHROMIUM_NAMES", "COMPUTER", "EXAMPLES", "FAST", "PHONE", "chat_of", "run_agent", "serving"]
+__all__ = ["COMPUTER", "EXAMPLES", "FAST", "PHONE", "chat_of", "run_agent", "serving"]
 
 
 def chat_of(steps: Sequence[Step], size: tuple[int, int] = COMPUTER, device: Device = "computer") -> OracleChat:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,13 +14,14 @@ from regard.apps.agent.actions import action_of, arguments_of
 from regard.apps.agent.browser import address
 from regard.apps.agent.screen import ScreenError
 from regard.apps.agent.trace import read_trace
+from regard.chromium import find_chromium
 from regard.errors import InputError
 from regard.processing.coordinates import Units
-from tests.apps.agent_helpers import CHROMIUM_NAMES, COMPUTER, EXAMPLES, PHONE, click, guard_at, run_agent, serving
+from tests.apps.agent_helpers import COMPUTER, EXAMPLES, PHONE, click, guard_at, run_agent, serving
 
 pytestmark = [
     pytest.mark.needs_chromium,
-    pytest.mark.skipif(not any(map(shutil.which, CHROMIUM_NAMES)), reason="needs a Chromium"),
+    pytest.mark.skipif(not find_chromium(), reason="needs a Chromium"),
 ]
 
 

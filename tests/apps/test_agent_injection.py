@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator
 from typing import Any
 
@@ -10,12 +9,13 @@ import pytest
 
 from regard.apps.agent import Action, BrowserScreen, Secrets
 from regard.apps.agent.policy import KINDS
-from tests.apps.agent_helpers import CHROMIUM_NAMES, COMPUTER, Step, at, click, guard_at, run_agent, serving
+from regard.chromium import find_chromium
+from tests.apps.agent_helpers import COMPUTER, Step, at, click, guard_at, run_agent, serving
 from tests.apps.injection_pages import PAGES, SCRIPT
 
 pytestmark = [
     pytest.mark.needs_chromium,
-    pytest.mark.skipif(not any(map(shutil.which, CHROMIUM_NAMES)), reason="needs a Chromium"),
+    pytest.mark.skipif(not find_chromium(), reason="needs a Chromium"),
 ]
 SECRET = "correct-horse-battery"
 
