@@ -18,6 +18,7 @@ from regard.train import nano
 from regard.train.encode import Encoder
 from regard.train.grounding import (
     KV_HEADS,
+    LATER_WEIGHT,
     AttentionInput,
     Place,
     covered_cells,
@@ -87,7 +88,7 @@ def test_the_tokens_before_each_digit_are_told_and_the_ids_are_those_of_the_whol
     )
 
 
-def test_the_loss_is_the_attention_that_misses_the_targets() -> None:
+def test_the_loss_is_the_attention_that_misses_the_targets_of_first_tokens_above_all() -> None:
     torch.manual_seed(0)
     config = ModelConfig.from_hf(nano.CONFIG)
     model = Qwen3VL(config)
@@ -112,9 +113,11 @@ def test_the_loss_is_the_attention_that_misses_the_targets() -> None:
     head = KV_HEADS["point"]
     scores = q[:, head * group : (head + 1) * group] @ k[:, head, None].transpose(-1, -2) / math.sqrt(32)
     weights = scores.masked_fill(torch.ones(32, 32).triu(1).bool(), -math.inf).softmax(-1)
-    wanted = torch.cat([weights[0, :, 20:23, 2].flatten(), weights[1, :, 30, 8:10].sum(-1)])
-    torch.testing.assert_close(loss, -wanted.log().mean())
-    assert found == pytest.approx(float(wanted.detach().mean()), rel=1e-5)
+    first, *later = weights[0, :, 20:23, 2].unbind(-1)
+    other = weights[1, :, 30, 8:10].sum(-1)
+    missed = first.log().mean() + other.log().mean() + LATER_WEIGHT * sum(row.log().mean() for row in later)
+    torch.testing.assert_close(loss, -missed / (2 + 2 * LATER_WEIGHT))
+    assert found == pytest.approx(float(torch.cat([first, other]).detach().mean()), rel=1e-5)
     loss.backward()
     assert all(p.grad is None or bool(p.grad.isfinite().all()) for p in model.parameters())
 

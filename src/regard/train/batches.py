@@ -78,7 +78,7 @@ class MicroBatch:
             tensor = getattr(self, name)
             moved[name] = None if tensor is None else tensor.to(device)
         moved["grounding"] = {
-            kind: GroundingTargets(told.rows.to(device), told.is_target.to(device))
+            kind: GroundingTargets(told.rows.to(device), told.weights.to(device), told.is_target.to(device))
             for kind, told in self.grounding.items()
         }
         return replace(self, **moved)

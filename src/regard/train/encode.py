@@ -62,7 +62,7 @@ class Encoder:
         next_position = len(ids) + inputs.rope_delta
         for message in sample.messages[len(prompt) :]:
             if message.role == "assistant":
-                answer, spans = self._answer(message, sample)
+                answer, spans = self.answer(message, sample)
                 places += [replace(place, first=place.first + len(ids), last=place.last + len(ids)) for place in spans]
                 piece = answer + self._end
                 # The newline after the end mark is never generated and not learned.
@@ -90,7 +90,7 @@ class Encoder:
             places=places,
         )
 
-    def _answer(self, message: Message, sample: Sample) -> tuple[list[int], list[Place]]:
+    def answer(self, message: Message, sample: Sample) -> tuple[list[int], list[Place]]:
         """Ids of an answer, verbatim spans one character at a time, and what the tokens say about places."""
         encode = self._processor.tokenizer.encode
         ids: list[int] = []

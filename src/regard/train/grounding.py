@@ -9,6 +9,9 @@ layer two groups of heads are told where to look:
     read     at every token that predicts a character of a text that occurs once in the picture: the cell it lies in
     loss     -log(sum of the attention on these cells)
 
+The first token of a place leads (LATER_WEIGHT): once its first digit is given, the rest is found from that digit, and
+taught alike, such tokens hide that the place was not found from the question.
+
 The heads stay the model's own; nothing is added to it. Leaves out samples with several pictures, and clips.
 Shape letters: B samples, T tokens, R rows of a sample that are told, N heads, D head_dim.
 """
@@ -33,6 +36,7 @@ from regard.train.world.sample import DenseTruth
 
 KV_HEADS = {"point": 0, "read": 1}
 ROWS = 16  # rows are padded to multiples of it
+LATER_WEIGHT = 0.03
 # The family writes both in 0-1000 of the picture.
 COORDINATES = re.compile(r'"(?:bbox_2d|point_2d|coordinate)": \[(\d+(?:, \d+){3}|\d+, \d+)\]')
 
@@ -49,9 +53,10 @@ class Place:
 
 @dataclass(frozen=True)
 class GroundingTargets:
-    """Shapes: rows (B, R) int64, padded with -1; is_target (B, R, T) bool."""
+    """Shapes: rows (B, R) int64, padded with -1; weights (B, R) float32; is_target (B, R, T) bool."""
 
     rows: Tensor
+    weights: Tensor
     is_target: Tensor
 
 
@@ -115,6 +120,7 @@ def grounding_targets(
             continue
         longest += -longest % ROWS
         rows = torch.full((len(usable), longest), -1)
+        weights = torch.zeros(len(usable), longest)
         is_target = torch.zeros(len(usable), longest, visual_mask.shape[1], dtype=torch.bool)
         for index, of_sample in enumerate(usable):
             visual = visual_mask[index].nonzero()[:, 0]
@@ -124,9 +130,11 @@ def grounding_targets(
                 cells = visual[torch.from_numpy(covered_cells(place.box, h // merge, w // merge))]
                 count = place.last - place.first
                 rows[index, at : at + count] = torch.arange(place.first, place.last)
+                weights[index, at : at + count] = LATER_WEIGHT
+                weights[index, at] = 1.0
                 is_target[index, at : at + count, cells] = True
                 at += count
-        made[kind] = GroundingTargets(rows, is_target)
+        made[kind] = GroundingTargets(rows, weights, is_target)
     return made
 
 
@@ -144,7 +152,7 @@ class AttentionInput:
         self._given = given
 
     def loss(self, kind: str, targets: GroundingTargets) -> tuple[Tensor, float]:
-        """The loss of the last run, and the mean attention on the targets."""
+        """The loss of the last run, and the mean attention on the targets of the places' first tokens."""
         x_BTH, cos_BTD, sin_BTD, _ = self._given
         attention, dim, head = self._attention, self._attention.head_dim, KV_HEADS[kind]
         group = attention.q_proj.out_features // attention.k_proj.out_features
@@ -165,5 +173,8 @@ class AttentionInput:
         # Padded rows have no target; allowed everything, their gradient is not NaN.
         is_allowed = targets.is_target | ~is_row[..., None]
         log_found_BNR = scores_BNRT.masked_fill(~is_allowed[:, None], -math.inf).logsumexp(-1)
-        missed = (log_all_BNR - log_found_BNR)[is_row[:, None].expand_as(log_all_BNR)]
-        return missed.mean(), float((-missed.detach()).exp().mean())
+        missed_BR = (log_all_BNR - log_found_BNR).mean(1) * is_row
+        is_first = targets.weights == 1
+        found_BNR = (log_found_BNR - log_all_BNR).detach().exp()
+        found = float((found_BNR.mean(1) * is_first).sum() / is_first.sum())
+        return (missed_BR * targets.weights).sum() / targets.weights.sum(), found

@@ -37,7 +37,7 @@ from regard.train.grounding import AttentionInput
 from regard.train.nano import Stage
 
 DENSE_WEIGHT_BESIDE_ANSWERS = 0.5
-GROUNDING_WEIGHT = 0.3
+GROUNDING_WEIGHT = 0.5
 ANSWER_ROWS = 64
 POSITION_STD = 1.0
 
