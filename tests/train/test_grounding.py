@@ -17,12 +17,14 @@ from regard.model.rope import rotate
 from regard.train import nano
 from regard.train.encode import Encoder
 from regard.train.grounding import (
-    KV_HEADS,
+    HEADS,
     LATER_WEIGHT,
     AttentionInput,
     Place,
+    asked_tokens,
     covered_cells,
     grounding_targets,
+    names,
     read_places,
 )
 from regard.train.loop import initialise
@@ -88,6 +90,49 @@ def test_the_tokens_before_each_digit_are_told_and_the_ids_are_those_of_the_whol
     )
 
 
+def test_places_are_called_by_their_label_or_by_the_action() -> None:
+    boxes = '[\n\t{"bbox_2d": [1, 2, 3, 4], "label": "red star"},\n\t{"point_2d": [5, 6]}\n]'
+    assert names(boxes) == ["red star", ""]
+    call = 'Thought: On.\nAction: "Click Show all"\n<tool_call>\n{"action": "left_click", "coordinate": [5, 6]}'
+    assert names(call) == ["Show all"]
+
+
+@pytest.mark.parametrize(
+    ("name", "pieces", "chosen"),
+    [
+        ("Save", ["Sa", "ve", ".", " Where", " is", " Sa", "ve", "?"], (5, 6)),
+        ("save all", [" Save", " it", " all"], (0, 2)),
+        ("red star", ["Find", " all", " stars", "."], (2,)),
+        ("C", [" Coordinates", " of", " C", "."], (2,)),
+        ("Caf\u00e9", ["The", " caf\u00e9", "?"], (1,)),
+        ("gone", ["nothing", " here"], ()),
+        ("", ["nothing"], ()),
+    ],
+)
+def test_the_words_that_name_a_place_are_found(name: str, pieces: list[str], chosen: tuple[int, ...]) -> None:
+    assert asked_tokens(name, pieces) == chosen
+
+
+def test_the_question_names_the_place_of_its_answer_in_every_turn() -> None:
+    encoder = Encoder(ASSETS)
+    messages = [Message("user", (Image(PILImage.new("RGB", (128, 64))), Text("Find the red star.")))]
+    for turn, shape in enumerate(("red star", "blue circle")):
+        answer = f'```json\n[\n\t{{"bbox_2d": [12{turn}, 40, 310, 88], "label": "{shape}"}}\n]\n```'
+        messages += [Message("assistant", (Text(answer),)), Message("user", (Text("Now the blue circle, please."),))]
+    encoded = encoder.encode(Sample("scenes", tuple(messages[:-1])))
+    named = [
+        encoder._processor.tokenizer.decode([int(encoded.input_ids[i]) for i in place.asked])
+        for place in encoded.places
+    ]
+    assert [name.strip() for name in named] == ["red star", "blue circle"]
+    told = grounding_targets(
+        [encoded.places], [encoded.grids], encoder.is_visual(torch.tensor(encoded.input_ids[None])), merge=2
+    )
+    asked = told["asked"]
+    assert asked.rows[0, :3].tolist() == [*(place.first for place in encoded.places), -1]
+    assert asked.is_target[0, 1].nonzero()[:, 0].tolist() == list(encoded.places[1].asked)
+
+
 def test_the_loss_is_the_attention_that_misses_the_targets_of_first_tokens_above_all() -> None:
     torch.manual_seed(0)
     config = ModelConfig.from_hf(nano.CONFIG)
@@ -104,13 +149,13 @@ def test_the_loss_is_the_attention_that_misses_the_targets_of_first_tokens_above
     assert list(targets) == ["point"] and targets["point"].rows.shape == (2, 16)
     loss, found = kept.loss("point", targets["point"])
 
-    layer: Any = model.model.language_model.layers[3]
+    number, head = HEADS["point"]
+    layer: Any = model.model.language_model.layers[number]
     attention = layer.self_attn
-    x, cos, sin, _ = kept._given
+    x, cos, sin, _ = kept._given[number]
     q = rotate(attention.q_norm(attention.q_proj(x).view(2, 32, -1, 32)).transpose(1, 2), cos[:, None], sin[:, None])
     k = rotate(attention.k_norm(attention.k_proj(x).view(2, 32, -1, 32)).transpose(1, 2), cos[:, None], sin[:, None])
     group = q.shape[1] // k.shape[1]
-    head = KV_HEADS["point"]
     scores = q[:, head * group : (head + 1) * group] @ k[:, head, None].transpose(-1, -2) / math.sqrt(32)
     weights = scores.masked_fill(torch.ones(32, 32).triu(1).bool(), -math.inf).softmax(-1)
     first, *later = weights[0, :, 20:23, 2].unbind(-1)

@@ -17,8 +17,8 @@ from torch import Tensor
 
 from regard.messages import Message, Text
 from regard.processing.processor import Processor
-from regard.train.grounding import COORDINATES, Place, box_of, read_places
-from regard.train.world.sample import VERBATIM_END, VERBATIM_START, Sample
+from regard.train.grounding import COORDINATES, Place, asked_tokens, box_of, names, read_places
+from regard.train.world.sample import VERBATIM_END, VERBATIM_START, Sample, plain
 
 IGNORED = -100
 
@@ -45,6 +45,7 @@ class Encoder:
         self._processor = Processor.from_folder(folder)
         tokenizer = self._processor.tokenizer
         self._end = tokenizer.encode("<|im_end|>\n")
+        self._pieces: dict[int, str] = {}
         self._visual_ids = [tokenizer.token_id("<|image_pad|>"), tokenizer.token_id("<|video_pad|>")]
 
     def encode(self, sample: Sample) -> EncodedSample:
@@ -60,17 +61,21 @@ class Encoder:
         items = list(inputs.items)
         places: list[Place] = []
         next_position = len(ids) + inputs.rope_delta
+        question = 0  # where the last question's own words begin
         for message in sample.messages[len(prompt) :]:
             if message.role == "assistant":
                 answer, spans = self.answer(message, sample)
-                places += [replace(place, first=place.first + len(ids), last=place.last + len(ids)) for place in spans]
+                told = [replace(place, first=place.first + len(ids), last=place.last + len(ids)) for place in spans]
+                places += self._named(told, plain(message.text), ids + answer, question)
                 piece = answer + self._end
                 # The newline after the end mark is never generated and not learned.
                 labels += [*answer, self._end[0], *[IGNORED] * (len(self._end) - 1)]
             elif all(isinstance(part, Text) for part in message.parts):
                 piece = self._processor.tokenizer.encode(self._processor.template.render([message]))
+                question = len(ids)
                 labels += [IGNORED] * len(piece)
             else:
+                question = len(ids)
                 more = self._processor([message])
                 ids += list(more.input_ids)
                 labels += [IGNORED] * len(more.input_ids)
@@ -89,6 +94,23 @@ class Encoder:
             grids=[item.grid_thw for item in items],
             places=places,
         )
+
+    def _named(self, places: list[Place], answer: str, ids: list[int], question: int) -> list[Place]:
+        """Places with the tokens that name them, of the tokens from `question` on."""
+        named = iter(names(answer))
+        pieces = [self._piece(i) for i in ids[question:]]
+        result = []
+        for place in places:
+            if place.kind == "point":
+                tokens = asked_tokens(next(named), pieces[: place.first - question + 1])
+                place = replace(place, asked=tuple(question + index for index in tokens))
+            result.append(place)
+        return result
+
+    def _piece(self, token_id: int) -> str:
+        if token_id not in self._pieces:
+            self._pieces[token_id] = self._processor.tokenizer.decode([token_id])
+        return self._pieces[token_id]
 
     def answer(self, message: Message, sample: Sample) -> tuple[list[int], list[Place]]:
         """Ids of an answer, verbatim spans one character at a time, and what the tokens say about places."""

@@ -2,12 +2,15 @@
 
 To answer "where is Save?" the decoder has to find, among hundreds of visual tokens, those that show the name, and then
 write where they are. From the written digits alone a small model learns the finding very slowly: until it finds, the
-digits say nothing about how. Reading long texts is alike: it has to find the next character first. So in the middle
-layer two groups of heads are told where to look:
+digits say nothing about how. Reading long texts is alike: it has to find the next character first. So groups of heads
+in two layers are told where to look:
 
-    point    at every token that predicts a digit of a box or a point: the cells that the box covers by a third
-    read     at every token that predicts a character of a text that occurs once in the picture: the cell it lies in
-    loss     -log(sum of the attention on these cells)
+    asked    layer 1, at the first token of a box or a point: the words of the question (or of the action's
+             description) that name what it is about
+    point    layer 3, at every token that predicts a digit of a box or a point: the cells that the box covers by a third
+    read     layer 3, at every token that predicts a character of a text that occurs once in the picture: the cell
+             it lies in
+    loss     -log(sum of the attention on these cells or words)
 
 The first token of a place leads (LATER_WEIGHT): once its first digit is given, the rest is found from that digit, and
 taught alike, such tokens hide that the place was not found from the question.
@@ -22,6 +25,7 @@ import math
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -34,21 +38,28 @@ from regard.model.qwen3_vl import Qwen3VL
 from regard.model.rope import rotate
 from regard.train.world.sample import DenseTruth
 
-KV_HEADS = {"point": 0, "read": 1}
+# Layer and key-value head.
+HEADS = {"asked": (1, 0), "point": (3, 0), "read": (3, 1)}
 ROWS = 16  # rows are padded to multiples of it
 LATER_WEIGHT = 0.03
 # The family writes both in 0-1000 of the picture.
 COORDINATES = re.compile(r'"(?:bbox_2d|point_2d|coordinate)": \[(\d+(?:, \d+){3}|\d+, \d+)\]')
+_LABEL = re.compile(r', "label": "([^"]+)"')
+_ACTION = re.compile(r'Action: "\w+ ([^"]+)"')
 
 
 @dataclass(frozen=True)
 class Place:
-    """Tokens first..last-1 predict what is said about `box`, in 0-1 of the picture; `kind` is one of KV_HEADS."""
+    """Tokens first..last-1 predict what is said about `box`, in 0-1 of the picture; `kind` is "point" or "read".
+
+    `asked` are the indices of the tokens that name it.
+    """
 
     kind: str
     first: int
     last: int
     box: tuple[float, float, float, float]
+    asked: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -65,6 +76,32 @@ def box_of(numbers: str) -> tuple[float, float, float, float]:
     values = [int(number) / 1000 for number in numbers.split(", ")]
     x1, y1, x2, y2 = values if len(values) == 4 else (*values, *values)
     return x1, y1, x2, y2
+
+
+def names(answer: str) -> list[str]:
+    """What each place of an answer is called in it, in their order; '' where nothing calls it."""
+    found = []
+    for place in COORDINATES.finditer(answer):
+        called = _LABEL.match(answer, place.end()) or _ACTION.search(answer, 0, place.start())
+        found.append(called[1] if called else "")
+    return found
+
+
+def asked_tokens(name: str, pieces: Sequence[str]) -> tuple[int, ...]:
+    """The pieces of a text that belong to the last mention of `name`, or else of its words, in any case."""
+    text = "".join(pieces).lower()
+    ends = np.cumsum([len(piece) for piece in pieces])
+    chosen: set[int] = set()
+    for wanted in [name] if _mentions(name, text) else name.split():
+        for mention in _mentions(wanted, text)[-1:]:
+            first, last = np.searchsorted(ends, (mention.start(), mention.end() - 1), side="right")
+            chosen |= set(range(int(first), int(last) + 1))
+    return tuple(sorted(chosen))
+
+
+def _mentions(name: str, text: str) -> list[re.Match[str]]:
+    """Where a lower-case text has the name as words of its own, one or many of it."""
+    return list(re.finditer(rf"(?<!\w){re.escape(name.lower())}(?:e?s)?(?!\w)", text)) if name else []
 
 
 def read_places(
@@ -109,52 +146,67 @@ def grounding_targets(
     merge: int,
 ) -> dict[str, GroundingTargets]:
     """Rows and targets of a batch, by kind; no entry for a kind that no sample with one still picture has."""
+    still = [
+        list(of_sample) if len(sizes) == 1 and sizes[0][0] == 1 else []
+        for of_sample, sizes in zip(places, grids, strict=True)
+    ]
     made = {}
-    for kind in KV_HEADS:
-        usable = [
-            [place for place in of_sample if place.kind == kind] if len(sizes) == 1 and sizes[0][0] == 1 else []
-            for of_sample, sizes in zip(places, grids, strict=True)
+    for kind in HEADS:
+        # Of every sample: first and last token that is told, and the tokens to look at.
+        told = [
+            [
+                (place.first, place.first + 1, torch.tensor(place.asked))
+                if kind == "asked"
+                else (place.first, place.last, _cells(place, grid[0], mask.nonzero()[:, 0], merge))
+                for place in of_sample
+                if (place.asked if kind == "asked" else place.kind == kind)
+            ]
+            for of_sample, grid, mask in zip(still, grids, visual_mask, strict=True)
         ]
-        longest = max(sum(place.last - place.first for place in of_sample) for of_sample in usable)
+        longest = max(sum(last - first for first, last, _ in of_sample) for of_sample in told)
         if longest == 0:
             continue
         longest += -longest % ROWS
-        rows = torch.full((len(usable), longest), -1)
-        weights = torch.zeros(len(usable), longest)
-        is_target = torch.zeros(len(usable), longest, visual_mask.shape[1], dtype=torch.bool)
-        for index, of_sample in enumerate(usable):
-            visual = visual_mask[index].nonzero()[:, 0]
+        rows = torch.full((len(told), longest), -1)
+        weights = torch.zeros(len(told), longest)
+        is_target = torch.zeros(len(told), longest, visual_mask.shape[1], dtype=torch.bool)
+        for index, of_sample in enumerate(told):
             at = 0
-            for place in of_sample:
-                _, h, w = grids[index][0]
-                cells = visual[torch.from_numpy(covered_cells(place.box, h // merge, w // merge))]
-                count = place.last - place.first
-                rows[index, at : at + count] = torch.arange(place.first, place.last)
+            for first, last, looked_at in of_sample:
+                count = last - first
+                rows[index, at : at + count] = torch.arange(first, last)
                 weights[index, at : at + count] = LATER_WEIGHT
                 weights[index, at] = 1.0
-                is_target[index, at : at + count, cells] = True
+                is_target[index, at : at + count, looked_at] = True
                 at += count
         made[kind] = GroundingTargets(rows, weights, is_target)
     return made
 
 
+def _cells(place: Place, grid: tuple[int, int, int], visual: Tensor, merge: int) -> Tensor:
+    """The visual tokens that show a place."""
+    return visual[torch.from_numpy(covered_cells(place.box, grid[1] // merge, grid[2] // merge))]
+
+
 class AttentionInput:
-    """Keeps what the attention of the middle layer is given, while the model runs."""
+    """Keeps what the attention of the told layers is given, while the model runs."""
 
     def __init__(self, model: Qwen3VL) -> None:
-        layers = model.model.language_model.layers
-        layer: Any = layers[len(layers) // 2]
-        self._attention: Any = layer.self_attn
-        self._given: tuple[Any, ...] = ()
-        self._attention.register_forward_pre_hook(self._keep)
+        layers: Any = model.model.language_model.layers
+        self._attention = {number: layers[number].self_attn for number, _ in HEADS.values()}
+        self._given: dict[int, tuple[Any, ...]] = {}
+        for number, attention in self._attention.items():
+            attention.register_forward_pre_hook(partial(self._keep, number))
 
-    def _keep(self, _: Any, given: tuple[Any, ...]) -> None:
-        self._given = given
+    def _keep(self, number: int, _: Any, given: tuple[Any, ...]) -> None:
+        self._given[number] = given
 
     def loss(self, kind: str, targets: GroundingTargets) -> tuple[Tensor, float]:
         """The loss of the last run, and the mean attention on the targets of the places' first tokens."""
-        x_BTH, cos_BTD, sin_BTD, _ = self._given
-        attention, dim, head = self._attention, self._attention.head_dim, KV_HEADS[kind]
+        number, head = HEADS[kind]
+        x_BTH, cos_BTD, sin_BTD, _ = self._given[number]
+        attention = self._attention[number]
+        dim = attention.head_dim
         group = attention.q_proj.out_features // attention.k_proj.out_features
         query_weight = attention.q_proj.weight.unflatten(0, (-1, group * dim))[head]
         key_weight = attention.k_proj.weight.unflatten(0, (-1, dim))[head]

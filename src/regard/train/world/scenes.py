@@ -139,10 +139,10 @@ def _plan_repeated(rng: np.random.Generator, kinds: list[Wanted]) -> list[Wanted
 
 # kind: share of the samples, which shapes it needs, the question
 _KINDS: dict[str, tuple[float, Callable[..., list[Wanted]], Callable[[np.random.Generator, Scene], Asked | None]]] = {
-    "describe": (0.20, _plan_any, questions.ask_describe),
-    "count": (0.24, _plan_repeated, questions.ask_count),
-    "relation": (0.24, _plan_few, questions.ask_relation),
-    "attribute": (0.12, _plan_any, questions.ask_attribute),
-    "locate": (0.14, _plan_any, questions.ask_locate),
-    "point": (0.06, _plan_any, questions.ask_point),
+    "describe": (0.14, _plan_any, questions.ask_describe),
+    "count": (0.18, _plan_repeated, questions.ask_count),
+    "relation": (0.18, _plan_few, questions.ask_relation),
+    "attribute": (0.10, _plan_any, questions.ask_attribute),
+    "locate": (0.28, _plan_any, questions.ask_locate),
+    "point": (0.12, _plan_any, questions.ask_point),
 }
