@@ -46,7 +46,7 @@ class StepCache:
     def __init__(self, cache: PagedCache, slots_R: Tensor, spans: Sequence[Span]) -> None:
         self._cache, self._slots_R = cache, slots_R
         keys = cache.keys[0]
-        self._plan = plan_step(spans, 2 * keys.shape[0] * keys.shape[2] * keys.itemsize, keys.dtype)
+        self._plan = plan_step(spans, 2 * keys.shape[0] * keys.shape[2] * keys.itemsize, keys.dtype, keys.device)
 
     def attend(self, layer: int, q_BNTD: Tensor, k_BKTD: Tensor, v_BKTD: Tensor) -> Tensor:
         """Store the rows' keys and values, then attend. All rows come as one batch entry, B = 1."""

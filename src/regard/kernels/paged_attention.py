@@ -9,8 +9,9 @@ One pair of ways, chosen by the device:
                its scores; the parts of several runs are then merged exactly. Nothing is copied.
     gathered   any other device: the past is gathered into one tensor, and the fused attention runs with a mask
 
-On the CPU, too, decoding rows (and their guesses) with short pasts are gathered, all of them into one call: below some
-hundred KiB a call costs more than the copy. A `Plan` says which rows; it is made once a step and used in every layer.
+On both, decoding rows (and their guesses) with short pasts are gathered, all of them into one call: below some hundred
+KiB (on other devices some ten MiB) a call costs more than the copy. A `Plan` says which rows; it is made once a step
+and used in every layer.
 The rows' own keys and values are in their slots before the attention starts.
 
 Decoding rows (one new token) see all keys, so the query heads that share a key head are stacked as if they
@@ -34,6 +35,7 @@ PagedAttention = Callable[[Tensor, Tensor, Tensor, Tensor, Tensor, "Plan"], Tens
 
 # Bytes that are copied in the time of one call of the kernel, and the calls that merging runs is worth (measured).
 BYTES_PER_CALL = 128 * 1024
+BYTES_PER_LAUNCH = 32 * 1024 * 1024  # the same where a call is a launch on a device with its own memory (reckoned)
 CALLS_PER_MERGE = 2
 CALLS_PER_CHUNK = 3  # the chunk's own tokens: a call for each head of a group
 MAX_ROWS_TOGETHER = 8  # decoding rows with their guesses; chunks of prompts are longer
@@ -73,21 +75,23 @@ class Gathered:
 
 @dataclass(frozen=True)
 class Plan:
-    """How the spans of one step are attended on a CPU: some `together`, the others one by one."""
+    """How the spans of one step are attended: some `together`, the others one by one."""
 
-    spans: tuple[Span, ...]
     alone: tuple[Span, ...]
     together: Gathered | None = None
 
 
-def plan_step(spans: Sequence[Span], bytes_per_slot: int, dtype: torch.dtype) -> Plan:
+def plan_step(
+    spans: Sequence[Span], bytes_per_slot: int, dtype: torch.dtype, device: torch.device | str = "cpu"
+) -> Plan:
     """The faster way for these spans. `bytes_per_slot`: a token's keys and values in one layer."""
+    bytes_per_call = BYTES_PER_CALL if torch.device(device).type == "cpu" else BYTES_PER_LAUNCH
     few = [span for span in spans if span.count <= MAX_ROWS_TOGETHER]
     num_calls = sum(map(_num_calls, few))
     num_rows = sum(span.count for span in few)
     longest = max((span.num_keys for span in few), default=0)
-    if num_calls < 2 or num_rows * longest * bytes_per_slot > num_calls * BYTES_PER_CALL:
-        return Plan(tuple(spans), tuple(spans))
+    if num_calls < 2 or num_rows * longest * bytes_per_slot > num_calls * bytes_per_call:
+        return Plan(tuple(spans))
     slots = torch.zeros(num_rows, longest, dtype=torch.long)
     num_seen: list[int] = []
     first = 0
@@ -100,7 +104,7 @@ def plan_step(spans: Sequence[Span], bytes_per_slot: int, dtype: torch.dtype) ->
     mask = torch.zeros(num_rows, longest, dtype=dtype).masked_fill_(is_hidden, -math.inf)[:, None, None]
     rows = torch.tensor([row for span in few for row in range(span.row, span.row + span.count)])
     alone = tuple(span for span in spans if span.count > MAX_ROWS_TOGETHER)
-    return Plan(tuple(spans), alone, Gathered(rows, slots.flatten(), mask))
+    return Plan(alone, Gathered(rows.to(device), slots.flatten().to(device), mask.to(device)))
 
 
 def _num_calls(span: Span) -> int:
@@ -120,7 +124,9 @@ def runs_attention(
     # Decoding rows that see one run, the common case, need nothing else: each is one call between views.
     q_RKGD, out_RKGD = (x.view(num_rows, num_key_heads, -1, head_dim) for x in (q_RND.contiguous(), out_RND))
     if plan.together is not None:
-        out_RKGD[plan.together.rows] = _together(q_RKGD, keys_KSD, values_KSD, plan.together)
+        rows_B = plan.together.rows
+        k_BKSD, v_BKSD = _side_by_side(keys_KSD, values_KSD, plan.together)
+        out_RKGD[rows_B] = _flash(q_RKGD[rows_B], k_BKSD, v_BKSD, is_causal=False, mask=plan.together.mask)[0]
     for span in plan.alone:
         if span.count == 1 and len(span.runs) == 1:
             ((start, length),) = span.runs
@@ -142,14 +148,15 @@ def runs_attention(
     return out_RND
 
 
-def _together(q_RKGD: Tensor, keys_KSD: Tensor, values_KSD: Tensor, gathered: Gathered) -> Tensor:
-    """Attention of all rows of `gathered` in one call. Returns (B, K, G, D)."""
-    num_rows, head_dim = len(gathered.rows), keys_KSD.shape[-1]
+def _side_by_side(keys_KSD: Tensor, values_KSD: Tensor, gathered: Gathered) -> tuple[Tensor, Tensor]:
+    """Keys and values of all rows of `gathered`. Shapes: returns two (B, K, S, D)."""
     k_BKSD, v_BKSD = (
-        stored.index_select(1, gathered.slots).view(len(stored), num_rows, -1, head_dim).transpose(0, 1)
+        stored.index_select(1, gathered.slots)
+        .view(len(stored), len(gathered.rows), -1, stored.shape[-1])
+        .transpose(0, 1)
         for stored in (keys_KSD, values_KSD)
     )
-    return _flash(q_RKGD[gathered.rows], k_BKSD, v_BKSD, is_causal=False, mask=gathered.mask)[0]
+    return k_BKSD, v_BKSD
 
 
 def _flash(q: Tensor, k: Tensor, v: Tensor, *, is_causal: bool, mask: Tensor | None = None) -> tuple[Tensor, Tensor]:
@@ -183,7 +190,13 @@ def gathered_attention(
 ) -> Tensor:
     """The same on any device; one copy of each sequence's past."""
     out_RND = torch.empty_like(q_RND)
-    for span in plan.spans:
+    if plan.together is not None:
+        rows_B = plan.together.rows
+        k_BKSD, v_BKSD = _side_by_side(keys_KSD, values_KSD, plan.together)
+        q_BKGD = q_RND[rows_B].unflatten(1, (len(keys_KSD), -1))
+        out_BKGD = F.scaled_dot_product_attention(q_BKGD, k_BKSD, v_BKSD, attn_mask=plan.together.mask)
+        out_RND[rows_B] = out_BKGD.flatten(1, 2)
+    for span in plan.alone:
         rows = slice(span.row, span.row + span.count)
         k, v = (
             torch.cat([stored[:, start : start + length] for start, length in span.runs], dim=1)
