@@ -153,10 +153,20 @@ def test_the_loss_is_the_attention_that_misses_the_targets_of_first_tokens_above
     layer: Any = model.model.language_model.layers[number]
     attention = layer.self_attn
     x, cos, sin, _ = kept._given[number]
-    q = rotate(attention.q_norm(attention.q_proj(x).view(2, 32, -1, 32)).transpose(1, 2), cos[:, None], sin[:, None])
-    k = rotate(attention.k_norm(attention.k_proj(x).view(2, 32, -1, 32)).transpose(1, 2), cos[:, None], sin[:, None])
+    q = rotate(
+        attention.q_norm(attention.q_proj(x).view(2, 32, -1, attention.head_dim)).transpose(1, 2),
+        cos[:, None],
+        sin[:, None],
+    )
+    k = rotate(
+        attention.k_norm(attention.k_proj(x).view(2, 32, -1, attention.head_dim)).transpose(1, 2),
+        cos[:, None],
+        sin[:, None],
+    )
     group = q.shape[1] // k.shape[1]
-    scores = q[:, head * group : (head + 1) * group] @ k[:, head, None].transpose(-1, -2) / math.sqrt(32)
+    scores = (
+        q[:, head * group : (head + 1) * group] @ k[:, head, None].transpose(-1, -2) / math.sqrt(attention.head_dim)
+    )
     weights = scores.masked_fill(torch.ones(32, 32).triu(1).bool(), -math.inf).softmax(-1)
     first, *later = weights[0, :, 20:23, 2].unbind(-1)
     other = weights[1, :, 30, 8:10].sum(-1)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from regard.errors import ConfigError
-from regard.train.tokenizer_training import ADDED_TOKENS, train_tokenizer, write_tokenizer
+from regard.train.tokenizer_training import ADDED_TOKENS, spelling, train_tokenizer, write_tokenizer
 
 TEXTS = [
     "the settings page has a save button and a cancel button " * 3,
@@ -27,6 +27,21 @@ def test_any_text_comes_back_from_its_ids() -> None:
     for text in ("plain", " \n\t x", "\u65e5\u672c\u8a9e \U0001f469\u200d\U0001f469", "\x00\x7f", "<|im_end|>"):
         ids = tokenizer.encode(text, add_special_tokens=False).ids
         assert tokenizer.decode(ids, skip_special_tokens=False) == text
+
+
+def test_words_are_whole_or_spelled_and_other_libraries_agree(tmp_path: Path) -> None:
+    transformers = pytest.importorskip("transformers", reason="the other library")
+    learned = train_tokenizer(TEXTS, vocab_size=320)
+    tokenizer = spelling(learned)
+    assert tokenizer.get_vocab() == learned.get_vocab()
+    text = "press the button of the batten, na\u00efve <|im_end|> 12"
+    tokens = tokenizer.encode(text).tokens
+    assert "\u0120button" in tokens and "\u0120the" in tokens
+    assert list("batten") == tokens[tokens.index("b") :][:6]
+    write_tokenizer(tokenizer, tmp_path, "")
+    other = transformers.AutoTokenizer.from_pretrained(tmp_path)
+    assert other(text).input_ids == tokenizer.encode(text).ids
+    assert other.decode(other(text).input_ids) == text
 
 
 def test_too_little_text_is_refused() -> None:

@@ -37,7 +37,10 @@ from regard.train.grounding import AttentionInput
 from regard.train.nano import Stage
 
 DENSE_WEIGHT_BESIDE_ANSWERS = 0.5
-GROUNDING_WEIGHT = 0.5
+# Of the decoder's queries and keys, which match words with cells. Fitted alone on kept features they found 37 % of the
+# held-out places in 300 steps at a learning rate of 1.5e-3, 66 % at 6e-3 and 69 % at 2e-2.
+MATCHING_FACTOR = 4.0
+GROUNDING_WEIGHT = 1.0
 ANSWER_ROWS = 64
 POSITION_STD = 1.0
 
@@ -202,11 +205,15 @@ class Trainer:
         adamw: list[dict[str, Any]] = [{"params": list(self.heads.parameters()), "factor": 1.0, "weight_decay": 0.0}]
         for tower, factor in towers:
             matrices: list[nn.Parameter] = []
+            matching: list[nn.Parameter] = []
             rest: list[nn.Parameter] = []
             for name, parameter in tower.named_parameters():
                 is_inner = parameter.dim() == 2 and not name.startswith(("embed_tokens", "pos_embed"))
-                (matrices if is_inner else rest).append(parameter)
+                is_matching = name.endswith(("q_proj.weight", "k_proj.weight"))
+                (matching if is_matching else matrices if is_inner else rest).append(parameter)
             muon.append({"params": matrices, "factor": factor})
+            if matching:
+                muon.append({"params": matching, "factor": factor * MATCHING_FACTOR})
             adamw.append({"params": rest, "factor": factor, "weight_decay": 0.0})
         return [
             torch.optim.Muon(muon, lr=stage.lr, weight_decay=0.05, adjust_lr_fn="match_rms_adamw"),

@@ -1,7 +1,7 @@
 """Everything of the regard-nano folder but the weights: config, tokenizer, generation settings.
 
-The tokenizer learns the words that questions and answers are made of, and no others: a name has to be matched with the
-characters that the tower sees, which a small model learns for a few hundred pieces, not for thousands of syllables.
+The tokenizer has the words that questions and answers are made of, and spells all others: a name has to be matched with
+the characters that the tower sees, which a small model learns for characters, not for syllables.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from regard.messages import Text
 from regard.processing.tokenizer import family_tokenizer
 from regard.train.batches import Generator
 from regard.train.nano import CONFIG, VOCAB_SIZE
-from regard.train.tokenizer_training import train_tokenizer, write_tokenizer
+from regard.train.tokenizer_training import spelling, train_tokenizer, write_tokenizer
 from regard.train.world.sample import VERBATIM_END, VERBATIM_START
 
 ASSETS = Path(__file__).parents[1] / "assets" / "nano"
@@ -64,7 +64,7 @@ def corpus(generators: Sequence[Generator]) -> Iterator[str]:
 def write_side_files(folder: Path, generators: Sequence[Generator], *, vocab_size: int = VOCAB_SIZE) -> dict[str, Any]:
     """Train the tokenizer and write all files but the weights; returns the config.json that was written."""
     folder.mkdir(parents=True, exist_ok=True)
-    tokenizer = train_tokenizer(corpus(generators), vocab_size=vocab_size)
+    tokenizer = spelling(train_tokenizer(corpus(generators), vocab_size=vocab_size))
     write_tokenizer(tokenizer, folder, (ASSETS / "chat_template.jinja").read_text(encoding="utf-8"))
     for name in ("preprocessor_config.json", "video_preprocessor_config.json"):
         if folder.resolve() != ASSETS.resolve():

@@ -7,6 +7,8 @@ the family's order. Every text can be encoded, because all 256 bytes are entries
     tokenizer = train_tokenizer(texts, vocab_size=4096)      # ids 0..4095, added tokens 4070..4095
     write_tokenizer(tokenizer, folder, chat_template)
 
+`spelling` makes of it a tokenizer that has words whole or not at all: what is no entry is spelled in characters.
+
 It does not choose the texts and does not write any other file of a checkpoint.
 """
 
@@ -77,10 +79,23 @@ def train_tokenizer(texts: Iterable[str], *, vocab_size: int) -> Tokenizer:
     return tokenizer
 
 
+def spelling(tokenizer: Tokenizer) -> Tokenizer:
+    """The same ids without merges: a word is one entry, or it is spelled byte by byte.
+
+    >>> spelling(tokenizer).encode("the Nostrum button").tokens
+    ['the', 'Ġ', 'N', 'o', 's', 't', 'r', 'u', 'm', 'Ġbutton']
+    """
+    data = json.loads(tokenizer.to_str())
+    data["model"] |= {"merges": [], "ignore_merges": True}
+    return Tokenizer.from_str(json.dumps(data))
+
+
 def write_tokenizer(tokenizer: Tokenizer, folder: Path, chat_template: str) -> None:
     """Write tokenizer.json, tokenizer_config.json and chat_template.jinja; other libraries load them too."""
     folder.mkdir(parents=True, exist_ok=True)
     tokenizer.save(str(folder / "tokenizer.json"))
+    # transformers' Qwen2Tokenizer reads vocabulary and merges and drops the rest of the model's settings.
+    has_merges = bool(json.loads(tokenizer.to_str())["model"]["merges"])
     config = {
         "add_bos_token": False,
         "add_prefix_space": False,
@@ -102,7 +117,7 @@ def write_tokenizer(tokenizer: Tokenizer, folder: Path, chat_template: str) -> N
         "model_max_length": 262144,
         "pad_token": "<|endoftext|>",
         "split_special_tokens": False,
-        "tokenizer_class": "Qwen2Tokenizer",
+        "tokenizer_class": "Qwen2Tokenizer" if has_merges else "PreTrainedTokenizerFast",
         "unk_token": None,
     }
     (folder / "tokenizer_config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
