@@ -130,6 +130,10 @@ def test_the_question_names_the_place_of_its_answer_in_every_turn() -> None:
     )
     asked = told["asked"]
     assert asked.rows[0, :3].tolist() == [*(place.first for place in encoded.places), -1]
+    seen = told["seen"]
+    assert seen.rows[0, :4].tolist() == [token for place in encoded.places for token in place.asked]
+    cells = [told[kind].is_target[0, at].nonzero()[:, 0].tolist() for kind, at in (("seen", 0), ("point", 0))]
+    assert cells[0] == cells[1] and cells[0]
     assert asked.is_target[0, 1].nonzero()[:, 0].tolist() == list(encoded.places[1].asked)
 
 

@@ -3,14 +3,18 @@
 To answer "where is Save?" the decoder has to find, among hundreds of visual tokens, those that show the name, and then
 write where they are. From the written digits alone a small model learns the finding very slowly: until it finds, the
 digits say nothing about how. Reading long texts is alike: it has to find the next character first. So groups of heads
-in two layers are told where to look:
+in three layers are told where to look:
 
-    asked    layer 1, at the first token of a box or a point: the words of the question (or of the action's
-             description) that name what it is about
-    point    layer 3, at every token that predicts a digit of a box or a point: the cells that the box covers by a third
+    seen     layer 1, at every token that names a place, in the question (or in the action's description): the cells
+             that the place covers by a third
+    asked    layer 2, at the first token of a box or a point: the tokens that name it
+    point    layer 3, at every token that predicts a digit of a box or a point: the cells that it covers by a third
     read     layer 3, at every token that predicts a character of a text that occurs once in the picture: the cell
              it lies in
     loss     -log(sum of the attention on these cells or words)
+
+So a name is matched with the picture piece by piece, where the letters before each piece are at hand; characters of the
+whole name at once are not enough to tell its cells from others.
 
 The first token of a place leads (LATER_WEIGHT): once its first digit is given, the rest is found from that digit, and
 taught alike, such tokens hide that the place was not found from the question.
@@ -39,7 +43,7 @@ from regard.model.rope import rotate
 from regard.train.world.sample import DenseTruth
 
 # Layer and key-value head.
-HEADS = {"asked": (1, 0), "point": (3, 0), "read": (3, 1)}
+HEADS = {"seen": (1, 1), "asked": (2, 0), "point": (3, 0), "read": (3, 1)}
 ROWS = 16  # rows are padded to multiples of it
 LATER_WEIGHT = 0.03
 # The family writes both in 0-1000 of the picture.
@@ -154,13 +158,7 @@ def grounding_targets(
     for kind in HEADS:
         # Of every sample: first and last token that is told, and the tokens to look at.
         told = [
-            [
-                (place.first, place.first + 1, torch.tensor(place.asked))
-                if kind == "asked"
-                else (place.first, place.last, _cells(place, grid[0], mask.nonzero()[:, 0], merge))
-                for place in of_sample
-                if (place.asked if kind == "asked" else place.kind == kind)
-            ]
+            [span for place in of_sample for span in _spans(kind, place, grid[0], mask.nonzero()[:, 0], merge)]
             for of_sample, grid, mask in zip(still, grids, visual_mask, strict=True)
         ]
         longest = max(sum(last - first for first, last, _ in of_sample) for of_sample in told)
@@ -183,9 +181,16 @@ def grounding_targets(
     return made
 
 
-def _cells(place: Place, grid: tuple[int, int, int], visual: Tensor, merge: int) -> Tensor:
-    """The visual tokens that show a place."""
-    return visual[torch.from_numpy(covered_cells(place.box, grid[1] // merge, grid[2] // merge))]
+def _spans(
+    kind: str, place: Place, grid: tuple[int, int, int], visual: Tensor, merge: int
+) -> list[tuple[int, int, Tensor]]:
+    """First and last token that `kind` of head is told about a place, and the tokens to look at."""
+    if kind == "asked":
+        return [(place.first, place.first + 1, torch.tensor(place.asked))] if place.asked else []
+    cells = visual[torch.from_numpy(covered_cells(place.box, grid[1] // merge, grid[2] // merge))]
+    if kind == "seen":
+        return [(token, token + 1, cells) for token in place.asked]
+    return [(place.first, place.last, cells)] if place.kind == kind else []
 
 
 class AttentionInput:
