@@ -108,15 +108,15 @@ def test_a_conversation_is_encoded_as_the_processor_renders_it(side_files: Path)
 
 
 def test_verbatim_text_is_spelled_and_reads_the_same(side_files: Path) -> None:
-    answer = f'"{verbatim("Hello Zürich")}"'
+    answer = f'"{verbatim("no such button, Zürich")}"'
     encoded = Encoder(side_files).encode(
         Sample("talk", (Message("user", (Text("Read."),)), Message("assistant", (Text(answer),))))
     )
     tokenizer = Processor.from_folder(side_files).tokenizer
     *spelled, end = encoded.input_ids[encoded.labels != IGNORED].tolist()
-    assert tokenizer.decode(spelled) == '"Hello Zürich"' and end == tokenizer.token_id("<|im_end|>")
-    assert len(spelled) == len("Hello Zürich".encode()) + 2
-    assert len(spelled) > len(tokenizer.encode('"Hello Zürich"'))
+    assert tokenizer.decode(spelled) == '"no such button, Zürich"' and end == tokenizer.token_id("<|im_end|>")
+    assert len(spelled) == len("no such button, Zürich".encode()) + 2
+    assert len(spelled) > len(tokenizer.encode('"no such button, Zürich"'))
 
 
 def test_a_step_has_the_same_content_whenever_it_is_made(side_files: Path) -> None:

@@ -42,7 +42,7 @@ from regard.model.qwen3_vl import Qwen3VL
 from regard.model.rope import rotate
 from regard.train.world.sample import DenseTruth
 
-# Layer and key-value head.
+# Layer (in a shallower model the last one) and key-value head.
 HEADS = {"seen": (1, 1), "asked": (2, 0), "point": (3, 0), "read": (3, 1)}
 ROWS = 16  # rows are padded to multiples of it
 LATER_WEIGHT = 0.03
@@ -198,7 +198,7 @@ class AttentionInput:
 
     def __init__(self, model: Qwen3VL) -> None:
         layers: Any = model.model.language_model.layers
-        self._attention = {number: layers[number].self_attn for number, _ in HEADS.values()}
+        self._attention = {number: layers[min(number, len(layers) - 1)].self_attn for number, _ in HEADS.values()}
         self._given: dict[int, tuple[Any, ...]] = {}
         for number, attention in self._attention.items():
             attention.register_forward_pre_hook(partial(self._keep, number))

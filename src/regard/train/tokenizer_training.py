@@ -82,8 +82,8 @@ def train_tokenizer(texts: Iterable[str], *, vocab_size: int) -> Tokenizer:
 def spelling(tokenizer: Tokenizer) -> Tokenizer:
     """The same ids without merges: a word is one entry, or it is spelled byte by byte.
 
-    >>> spelling(tokenizer).encode("the Nostrum button").tokens
-    ['the', 'Ġ', 'N', 'o', 's', 't', 'r', 'u', 'm', 'Ġbutton']
+    >>> [tokenizer.decode([i]) for i in spelling(tokenizer).encode("the Nostrum button").ids]
+    ['the', ' ', 'N', 'o', 's', 't', 'r', 'u', 'm', ' button']
     """
     data = json.loads(tokenizer.to_str())
     data["model"] |= {"merges": [], "ignore_merges": True}
