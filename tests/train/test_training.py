@@ -184,7 +184,7 @@ def test_processes_divide_a_step_and_their_mean_is_the_whole(side_files: Path) -
 
 
 def run_one_of_two(rank: int, folder: Path, meeting: Path) -> None:
-    config = TrainConfig(out=folder / "run", num_workers=0, report_every=1, use_bf16=False, rank=rank, world_size=2)
+    config = TrainConfig(out=folder / "run", num_workers=1, report_every=1, use_bf16=False, rank=rank, world_size=2)
     with joined(config, meeting):
         trainer = Trainer(small_config(folder / "side"), nano.kind_classes(), config, folder / "side")
         trainer.run((small_stage(),), lambda report: None)

@@ -3,7 +3,7 @@
     keys, values of a layer   (K, slots, D); slot = block * block_size + place in the block
 
 `PagedCache` owns the tensors. A `StepCache` is made for every step: it knows to which slots the step's rows are
-written and what each row may see, and is the `AttentionCache` that the decoder hands its queries to.
+written and what each row may see, and is the cache that the decoder hands its queries to.
 
 On the CPU the memory of a slot is committed by the system when it is first written, so a large cache costs nothing
 before it is used.
@@ -48,17 +48,12 @@ class StepCache:
         keys = cache.keys[0]
         self._plan = plan_step(spans, 2 * keys.shape[0] * keys.shape[2] * keys.itemsize, keys.dtype, keys.device)
 
-    def attend(self, layer: int, q_BNTD: Tensor, k_BKTD: Tensor, v_BKTD: Tensor) -> Tensor:
-        """Store the rows' keys and values, then attend. All rows come as one batch entry, B = 1."""
+    def attend(self, layer: int, q_RND: Tensor, k_RKD: Tensor, v_RKD: Tensor) -> Tensor:
+        """Store the rows' keys and values, then attend. Returns (R, N, D)."""
         keys_KSD, values_KSD = self._cache.keys[layer], self._cache.values[layer]
-        keys_KSD.index_copy_(1, self._slots_R, k_BKTD[0])
-        values_KSD.index_copy_(1, self._slots_R, v_BKTD[0])
-        q_RND, k_RKD, v_RKD = (x[0].transpose(0, 1) for x in (q_BNTD, k_BKTD, v_BKTD))
-        out_RND = self._cache.attention(q_RND, k_RKD, v_RKD, keys_KSD, values_KSD, self._plan)
-        return out_RND.transpose(0, 1)[None]
-
-    def advance(self, num_tokens: int) -> None:
-        """Nothing to do: the sequences count their own tokens."""
+        keys_KSD.index_copy_(1, self._slots_R, k_RKD.transpose(0, 1))
+        values_KSD.index_copy_(1, self._slots_R, v_RKD.transpose(0, 1))
+        return self._cache.attention(q_RND, k_RKD, v_RKD, keys_KSD, values_KSD, self._plan)
 
 
 def slot_runs(blocks: Sequence[int], num_tokens: int, block_size: int) -> tuple[tuple[int, int], ...]:

@@ -3,7 +3,7 @@
     rows      chunk 0: 5 tokens of a prompt | chunk 1: 1 token | chunk 2: 1 token + 3 guesses | ...
     logits    only of the rows that are wanted: the last of a chunk that reaches the newest token, and the guesses
 
-Shape letters: R rows, S slots, W wanted rows, V vocabulary.
+Shape letters: R rows, H hidden size, V visual rows, W wanted rows.
 """
 
 from __future__ import annotations
@@ -12,8 +12,10 @@ from collections.abc import Sequence as Seq
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
+from regard.engine.decoder import Decoder
 from regard.engine.paged_cache import PagedCache, StepCache, slot_runs
 from regard.engine.request import Sequence
 from regard.engine.scheduler import Chunk
@@ -27,11 +29,12 @@ class Runner:
 
     def __init__(self, model: Qwen3VL, cache: PagedCache) -> None:
         self._model, self._cache = model, cache
+        self._decoder = Decoder(model.model.language_model)
 
     def run(self, chunks: Seq[Chunk]) -> Tensor:
         """Compute all chunks and store their keys and values.
 
-        Shapes: returns (W, V) logits: for each chunk with `is_last`, in order, one row and one for each guess.
+        Shapes: returns (W, vocabulary) logits: for each chunk with `is_last`, in order, one row and one for each guess.
         """
         device = self._model.device
         ids: list[int] = []
@@ -50,23 +53,26 @@ class Runner:
             positions.append(sequence.positions(chunk.start, end))
             if chunk.is_last:
                 wanted += range(len(ids) - 1 - len(chunk.proposed), len(ids))
-        visual, visual_mask = self._visual(chunks)
-        hidden_1RH = self._model.hidden_states(
-            torch.tensor([ids], device=device),
-            torch.from_numpy(np.concatenate(positions, axis=1))[:, None].to(device),
-            visual=visual,
-            visual_mask=visual_mask,
-            cache=StepCache(self._cache, torch.tensor(slots, device=device), spans),
+        x_RH = F.embedding(torch.tensor(ids, device=device), self._model.model.language_model.embed_tokens.weight)
+        visual_rows_V, visual = self._visual(chunks)
+        deepstack: tuple[Tensor, ...] = ()
+        if visual is not None:
+            x_RH[visual_rows_V] = visual.embeds.to(x_RH.dtype)
+            deepstack = visual.deepstack
+        hidden_RH = self._decoder(
+            x_RH,
+            torch.from_numpy(np.concatenate(positions, axis=1)).to(device),
+            StepCache(self._cache, torch.tensor(slots, device=device), spans),
+            visual_rows_V=visual_rows_V,
+            deepstack=deepstack,
         )
         rows_WH = (
-            hidden_1RH[0]
-            if len(wanted) == len(ids)
-            else hidden_1RH[0, torch.tensor(wanted, dtype=torch.long, device=device)]
+            hidden_RH if len(wanted) == len(ids) else hidden_RH[torch.tensor(wanted, dtype=torch.long, device=device)]
         )
         return self._model.logits(rows_WH)
 
-    def _visual(self, chunks: Seq[Chunk]) -> tuple[VisionFeatures | None, Tensor | None]:
-        """The rows of features that the chunks' visual tokens need, and which tokens these are."""
+    def _visual(self, chunks: Seq[Chunk]) -> tuple[Tensor | None, VisionFeatures | None]:
+        """Which rows of the batch are visual tokens, and their features."""
         masks, pieces = [], []
         for chunk in chunks:
             sequence, span = chunk.sequence, slice(chunk.start, chunk.start + chunk.count)
@@ -82,7 +88,7 @@ class Runner:
             torch.cat([piece.embeds for piece in pieces]),
             tuple(torch.cat([piece.deepstack[tap] for piece in pieces]) for tap in range(num_taps)),
         )
-        return features, torch.from_numpy(np.concatenate(masks))[None].to(self._model.device)
+        return torch.from_numpy(np.concatenate(masks).nonzero()[0]).to(self._model.device), features
 
 
 def _pieces(sequence: Sequence, units: np.ndarray, rows: np.ndarray) -> list[VisionFeatures]:

@@ -42,11 +42,16 @@ class Encoder:
     """Encodes samples with a checkpoint's own processor."""
 
     def __init__(self, folder: Path) -> None:
+        self._folder = folder
         self._processor = Processor.from_folder(folder)
         tokenizer = self._processor.tokenizer
         self._end = tokenizer.encode("<|im_end|>\n")
         self._pieces: dict[int, str] = {}
         self._visual_ids = [tokenizer.token_id("<|image_pad|>"), tokenizer.token_id("<|video_pad|>")]
+
+    def __reduce__(self) -> tuple[type[Encoder], tuple[Path]]:
+        """Another process reads the folder again: where samples are made in spawned processes, this goes to them."""
+        return Encoder, (self._folder,)
 
     def encode(self, sample: Sample) -> EncodedSample:
         """The first prompt through the processor, then answers and further questions after it.
