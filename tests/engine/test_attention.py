@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import pytest
 import torch
+import torch.nn.functional as F
 
+from regard.engine.paged_cache import row_runs
+from regard.kernels import native
 from regard.kernels.attention import attention
 from regard.kernels.paged_attention import Span, gathered_attention, plan_step, runs_attention
+from regard.model.rope import rotate
 
 HEADS, KEY_HEADS, DIM = 6, 2, 32
 WAYS = {"runs": runs_attention, "gathered": gathered_attention}
@@ -47,3 +51,44 @@ def test_any_cut_of_the_past_gives_the_same(way, dtype, count: int, bytes_per_sl
     made = way(*neighbour, keys, values, plan)[1:].transpose(0, 1)
     tolerance = 2e-6 if dtype == torch.float32 else 3e-2
     assert (made.float() - expected).abs().max() < tolerance
+
+
+@pytest.mark.skipif(native.library() is None, reason=f"no native kernels: {native.why_not()}")
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
+@pytest.mark.parametrize("counts", [(1,), (1, 1, 1), (4, 1)], ids=str)
+def test_a_few_rows_in_c_are_normalised_rotated_stored_and_attended_as_the_model_does(dtype, counts) -> None:
+    torch.manual_seed(0)
+    num_rows = sum(counts)
+    q, k, v = (torch.randn(num_rows, heads * DIM).to(dtype) for heads in (HEADS, KEY_HEADS, KEY_HEADS))
+    q_gain, k_gain = 1 + 0.1 * torch.randn(DIM), 1 + 0.1 * torch.randn(DIM)
+    angles = torch.randn(num_rows, DIM // 2).repeat(1, 2)
+    turn = native.Turn(q_gain, k_gain, angles.cos(), angles.sin(), 1e-6)
+    keys, values = (torch.randn(KEY_HEADS, 200, DIM).to(dtype) for _ in range(2))
+    slots, spans, row = [], [], 0
+    for number, count in enumerate(counts):  # each with 21 tokens of past in two runs
+        first = 60 * number
+        runs = ((first + 30, 10), (first, 11 + count))
+        spans.append(Span(row, count, runs))
+        slots += range(first + 11, first + 11 + count)
+        row += count
+
+    def turned(x, gain):
+        heads = x.float().view(num_rows, -1, DIM)
+        return rotate(F.rms_norm(heads, (DIM,), gain, 1e-6), turn.cos_RD[:, None], turn.sin_RD[:, None])
+
+    expected_keys, expected_values = keys.clone(), values.clone()
+    expected_keys[:, slots] = turned(k, k_gain).transpose(0, 1).to(dtype)
+    expected_values[:, slots] = v.view(num_rows, -1, DIM).transpose(0, 1)
+    expected = []
+    for span in spans:
+        seen = [slot for start, length in span.runs for slot in range(start, start + length)]
+        for index in range(span.count):
+            own = seen[: span.num_keys - span.count + index + 1]
+            query = turned(q, q_gain)[span.row + index][None, :, None]
+            past = (x[:, own].float()[None] for x in (expected_keys, expected_values))
+            expected.append(attention(query, *past).flatten())
+
+    made = native.attend(q, k, v, keys, values, row_runs(torch.tensor(slots), spans), turn)
+    tolerance = 2e-6 if dtype == torch.float32 else 3e-2
+    assert made.dtype == dtype and (made.float() - torch.stack(expected)).abs().max() < tolerance
+    assert (keys.float() - expected_keys.float()).abs().max() < tolerance and torch.equal(values, expected_values)

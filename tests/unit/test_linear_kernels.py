@@ -1,4 +1,4 @@
-"""Products with 8-bit, 4-bit and bfloat16 weights against plain arithmetic in float64 written out here."""
+"""Products with 8-bit, 4-bit and float weights against plain arithmetic in float64 written out here."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from regard.kernels import bf16, int4, int8
-from regard.kernels.bf16 import BF16_KERNELS, Bf16Weight
+from regard.kernels import int4, int8, native
 from regard.kernels.choice import LinearKernel, LinearProduct, choose_linear
+from regard.kernels.floats import FLOAT_KERNELS, FloatWeight
 from regard.kernels.int4 import INT4_KERNELS, Int4Weight, quantise_int4
 from regard.kernels.int8 import INT8_KERNELS, Int8Weight, quantise_int8, quantise_rows
 from tests.timings import fixed_times
@@ -26,6 +26,12 @@ def gaussian(*shape: int, seed: int = 0, dtype: torch.dtype = torch.float32) -> 
 
 def relative(found: Tensor, expected: Tensor) -> float:
     return float((found.double() - expected.double()).norm() / expected.double().norm())
+
+
+@pytest.fixture(autouse=True)
+def _skip_without_a_compiler(request: pytest.FixtureRequest) -> None:
+    if "native" in request.node.name and native.library() is None:
+        pytest.skip(f"no native kernels: {native.why_not()}")
 
 
 def by_name(kernels: tuple[LinearKernel, ...]) -> dict[str, LinearKernel]:
@@ -58,7 +64,7 @@ def test_the_largest_codes_do_not_saturate(name: str) -> None:
 
 
 @pytest.mark.parametrize("shape", [(1, 64, 32), (5, 192, 96), (300, 128, 48)], ids=str)
-@pytest.mark.parametrize(("name", "bound"), [("int8pack", 2 * BF16_STEP), ("widened", EXACT)])
+@pytest.mark.parametrize(("name", "bound"), [("int8pack", 2 * BF16_STEP), ("widened", EXACT), ("native", EXACT)])
 def test_weight_only_products_keep_x_as_it_is(name: str, bound: float, shape: tuple[int, int, int]) -> None:
     num_rows, num_inputs, num_outputs = shape
     x, bias = gaussian(num_rows, num_inputs), gaussian(num_outputs, seed=2)
@@ -111,13 +117,16 @@ def test_the_error_on_gaussian_data_is_that_of_rounding_to_8_bits() -> None:
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
-@pytest.mark.parametrize("name", ["onednn", "int_mm", "int8pack", "widened"])
+@pytest.mark.parametrize("name", ["onednn", "int_mm", "int8pack", "widened", "native"])
 def test_results_have_the_dtype_of_x(name: str, dtype: torch.dtype) -> None:
     kernel, weight = by_name(INT8_KERNELS)[name], quantise_int8(gaussian(32, 64))
     assert kernel.multiply(gaussian(3, 64, dtype=dtype), kernel.pack(weight), None).dtype == dtype
 
 
 # 4 bits
+
+
+NAMES_AND_BOUNDS_4 = [("int4pack", 2 * BF16_STEP), ("as_int8", 0.015), ("widened", EXACT), ("native", 0.01)]
 
 
 def widened_by_indexing(weight: Int4Weight) -> Tensor:
@@ -144,14 +153,14 @@ def test_4_bit_codes_mean_what_the_formula_says(size: tuple[int, int], group: in
 @pytest.mark.parametrize("group", [32, 128])
 @pytest.mark.parametrize("size", [(32, 128), (33, 50), (16, 300), (48, 256)], ids=str)
 @pytest.mark.parametrize("num_rows", [1, 7, 70])
-@pytest.mark.parametrize(("name", "bound"), [("int4pack", 2 * BF16_STEP), ("as_int8", 0.015), ("widened", EXACT)])
+@pytest.mark.parametrize(("name", "bound"), NAMES_AND_BOUNDS_4)
 def test_4_bit_products_are_those_of_the_dequantised_weight(
     name: str, bound: float, num_rows: int, size: tuple[int, int], group: int
 ) -> None:
     weight = quantise_int4(gaussian(*size, seed=1), group)
     kernel = by_name(INT4_KERNELS)[name]
     if kernel.obstacle(weight):
-        assert name == "int4pack" and size[0] % 16
+        assert size[0] % 16 if name == "int4pack" else name == "native" and weight.scale_NG.shape[1] % 2
         return
     x, bias = gaussian(num_rows, size[1]), gaussian(size[0], seed=2)
     expected = x.double() @ widened_by_indexing(weight).t() + bias
@@ -194,22 +203,35 @@ def test_equal_values_are_kept() -> None:
 
 
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
-@pytest.mark.parametrize("name", ["plain", "onednn", "widened"])
+@pytest.mark.parametrize("name", ["plain", "native", "onednn", "widened"])
 def test_bf16_products_round_once(name: str, shape: tuple[int, int, int]) -> None:
     num_rows, num_inputs, num_outputs = shape
     x, bias = gaussian(num_rows, num_inputs, dtype=torch.bfloat16), gaussian(num_outputs, seed=2, dtype=torch.bfloat16)
-    weight = Bf16Weight(gaussian(num_outputs, num_inputs, seed=1, dtype=torch.bfloat16))
+    weight = FloatWeight(gaussian(num_outputs, num_inputs, seed=1, dtype=torch.bfloat16))
     expected = x.double() @ weight.values_NK.double().t() + bias.double()
-    kernel = by_name(BF16_KERNELS)[name]
+    kernel = by_name(FLOAT_KERNELS)[name]
     found = kernel.multiply(x, kernel.pack(weight), bias)
     assert found.dtype == torch.bfloat16 and relative(found, expected) < BF16_STEP
 
 
-def test_widened_bf16_weights_are_exact_for_a_float32_x() -> None:
-    x, weight = gaussian(5, 2048), Bf16Weight(gaussian(700, 2048, seed=1, dtype=torch.bfloat16))
+@pytest.mark.parametrize("name", ["native", "widened"])
+def test_bf16_weights_are_exact_for_a_float32_x(name: str) -> None:
+    x, weight = gaussian(5, 2048), FloatWeight(gaussian(700, 2048, seed=1, dtype=torch.bfloat16))
     expected = x.double() @ weight.values_NK.double().t()
-    found = bf16.WIDENED.multiply(x, bf16.WIDENED.pack(weight), None)
+    kernel = by_name(FLOAT_KERNELS)[name]
+    found = kernel.multiply(x, kernel.pack(weight), None)
     assert found.dtype == torch.float32 and relative(found, expected) < EXACT
+
+
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+@pytest.mark.parametrize("name", ["plain", "native", "onednn", "widened"])
+def test_float32_products_equal_the_exact_product(name: str, shape: tuple[int, int, int]) -> None:
+    num_rows, num_inputs, num_outputs = shape
+    x, bias = gaussian(num_rows, num_inputs), gaussian(num_outputs, seed=2)
+    weight = FloatWeight(gaussian(num_outputs, num_inputs, seed=1))
+    kernel = by_name(FLOAT_KERNELS)[name]
+    found = kernel.multiply(x, kernel.pack(weight), bias)
+    assert relative(found, x.double() @ weight.values_NK.double().t() + bias) < EXACT
 
 
 # Together

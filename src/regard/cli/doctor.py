@@ -113,8 +113,8 @@ def _kernels() -> dict[str, list[dict[str, Any]]]:
     """Which product a large model's layer takes on this CPU for how many rows, by format of the weights."""
     import torch
 
-    from regard.kernels.bf16 import BF16_KERNELS, Bf16Weight
     from regard.kernels.choice import LinearChoice, Measurements, choose_linear
+    from regard.kernels.floats import FLOAT_KERNELS, FloatWeight
     from regard.kernels.int4 import INT4_KERNELS, Int4Weight
     from regard.kernels.int8 import INT8_KERNELS, Int8Weight
 
@@ -124,12 +124,12 @@ def _kernels() -> dict[str, list[dict[str, Any]]]:
     int8 = Int8Weight(codes.view(torch.int8).clamp(min=-127), torch.full((num_outputs,), 1e-3))
     scale = torch.full((num_outputs, num_inputs // 128), 1e-2, dtype=torch.bfloat16)
     int4 = Int4Weight(codes[:, ::2].contiguous(), scale, torch.zeros_like(scale), num_inputs)
-    bf16 = Bf16Weight((codes.float() / 255 - 0.5).bfloat16())
+    bf16 = FloatWeight((codes.float() / 255 - 0.5).bfloat16())
     measurements = Measurements()
     found: dict[str, tuple[LinearChoice[Any], ...]] = {
         "int8": choose_linear(INT8_KERNELS, int8, torch.bfloat16, "int8", measurements),
         "int4": choose_linear(INT4_KERNELS, int4, torch.bfloat16, "int4, groups of 128,", measurements),
-        "bfloat16": choose_linear(BF16_KERNELS, bf16, torch.bfloat16, "bf16", measurements),
+        "bfloat16": choose_linear(FLOAT_KERNELS, bf16, torch.bfloat16, "bf16", measurements),
     }
     return {
         name: [{"rows": choice.rows, "value": choice.kernel.name, "reason": choice.reason} for choice in choices]

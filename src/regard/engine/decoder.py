@@ -5,6 +5,7 @@ of operators and of modules called. So here
 
     queries and keys    are normalised and rotated together, the halves of a head swapped once and the sign kept in sin
     rows                are flat, (R, H): no batch entry, no transposes, keys and values go to their slots as they are
+    a few rows          on a CPU are normalised, rotated, stored and attended by native.c
     modules             are asked once for what they compute with, not once a token
 
 Products stay the model's own, whatever they are (float, bfloat16, FP8, 8 or 4 bits), and so do sparse layers. The
@@ -17,24 +18,19 @@ Shape letters: R rows, H hidden size, N query heads, K key/value heads, D head_d
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Protocol, cast
+from typing import cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from regard.engine.paged_cache import StepCache
+from regard.kernels import native
 from regard.model.config import TextConfig
 from regard.model.rope import mrope_axes, mrope_cos_sin, text_inv_freq
 from regard.model.text import MLP, DecoderLayer, TextModel
 
 Product = Callable[[Tensor], Tensor]
-
-
-class RowCache(Protocol):
-    """Stores the rows' keys and values and attends to what each row may see."""
-
-    def attend(self, layer: int, q_RND: Tensor, k_RKD: Tensor, v_RKD: Tensor) -> Tensor:
-        """Returns (R, N, D)."""
 
 
 class Decoder:
@@ -44,7 +40,7 @@ class Decoder:
         config = model.config
         self.head_dim, self.num_heads = config.head_dim, config.num_attention_heads
         self.layers = [Layer(cast(DecoderLayer, layer), config) for layer in model.layers]
-        self.norm, self.eps = model.norm.weight, model.norm.eps
+        self.norm, self.eps = model.norm.weight.detach().float(), model.norm.eps
         inv_freq_F, self.scale = text_inv_freq(config.rope, config.head_dim)
         device = self.norm.device
         self.inv_freq_F, self.axes_F = inv_freq_F.to(device), mrope_axes(config.rope.mrope_section).to(device)
@@ -53,7 +49,7 @@ class Decoder:
         self,
         x_RH: Tensor,
         position_ids_3R: Tensor,
-        cache: RowCache,
+        cache: StepCache,
         *,
         visual_rows_V: Tensor | None = None,
         deepstack: Sequence[Tensor] = (),
@@ -64,17 +60,25 @@ class Decoder:
                  first layers; returns (R, H).
         """
         cos_RD, sin_RD = mrope_cos_sin(position_ids_3R, self.inv_freq_F, self.axes_F, self.scale)
-        sin_RD[:, : self.head_dim // 2].neg_()
-        cos_R1D, sin_R1D = cos_RD.to(x_RH.dtype)[:, None], sin_RD.to(x_RH.dtype)[:, None]
+        is_native = cache.runs is not None
+        norm = native.rms_norm if is_native else rms_norm
+        if not is_native:
+            sin_RD[:, : self.head_dim // 2].neg_()
+            cos_R1D, sin_R1D = cos_RD.to(x_RH.dtype)[:, None], sin_RD.to(x_RH.dtype)[:, None]
         for index, layer in enumerate(self.layers):
-            h_RH = F.rms_norm(x_RH, layer.input_norm.shape, layer.input_norm, layer.eps)
-            q_RND, k_RKD = self._queries_and_keys(layer, h_RH, cos_R1D, sin_R1D)
-            v_RKD = layer.v(h_RH).view(k_RKD.shape)
-            x_RH = x_RH + layer.o(cache.attend(index, q_RND, k_RKD, v_RKD).reshape(len(x_RH), -1))
-            x_RH = x_RH + layer.mlp(F.rms_norm(x_RH, layer.mlp_norm.shape, layer.mlp_norm, layer.eps))
+            h_RH = norm(x_RH, layer.input_norm, layer.eps)
+            if is_native:
+                turn = native.Turn(layer.q_gain, layer.k_gain, cos_RD, sin_RD, layer.eps)
+                mixed_RQ = cache.turn_and_attend(index, layer.q(h_RH), layer.k(h_RH), layer.v(h_RH), turn)
+            else:
+                q_RND, k_RKD = self._queries_and_keys(layer, h_RH, cos_R1D, sin_R1D)
+                v_RKD = layer.v(h_RH).view(k_RKD.shape)
+                mixed_RQ = cache.attend(index, q_RND, k_RKD, v_RKD).reshape(len(x_RH), -1)
+            x_RH = x_RH + layer.o(mixed_RQ)
+            x_RH = x_RH + layer.mlp(norm(x_RH, layer.mlp_norm, layer.eps))
             if visual_rows_V is not None and index < len(deepstack):
                 x_RH = x_RH.index_add(0, visual_rows_V, deepstack[index].to(x_RH.dtype))
-        return F.rms_norm(x_RH, self.norm.shape, self.norm, self.eps)
+        return norm(x_RH, self.norm, self.eps)
 
     def _queries_and_keys(self, layer: Layer, h_RH: Tensor, cos_R1D: Tensor, sin_R1D: Tensor) -> tuple[Tensor, Tensor]:
         """Normalised and rotated. Shapes: returns (R, N, D) and (R, K, D)."""
@@ -91,16 +95,23 @@ class Layer:
     def __init__(self, layer: DecoderLayer, config: TextConfig) -> None:
         attention = layer.self_attn
         self.eps = layer.input_layernorm.eps
-        self.input_norm, self.mlp_norm = layer.input_layernorm.weight, layer.post_attention_layernorm.weight
+        self.input_norm = layer.input_layernorm.weight.detach().float()
+        self.mlp_norm = layer.post_attention_layernorm.weight.detach().float()
         self.q, self.k, self.v, self.o = (
             product(linear) for linear in (attention.q_proj, attention.k_proj, attention.v_proj, attention.o_proj)
         )
+        self.q_gain, self.k_gain = attention.q_norm.weight.detach().float(), attention.k_norm.weight.detach().float()
         gains = (
-            attention.q_norm.weight.expand(config.num_attention_heads, -1),
-            attention.k_norm.weight.expand(config.num_key_value_heads, -1),
+            self.q_gain.expand(config.num_attention_heads, -1),
+            self.k_gain.expand(config.num_key_value_heads, -1),
         )
-        self.gain_JD = torch.cat(gains).detach()
+        self.gain_JD = torch.cat(gains).to(attention.q_norm.weight.dtype)
         self.mlp = swiglu(layer.mlp) if isinstance(layer.mlp, MLP) else layer.mlp.forward
+
+
+def rms_norm(x_RH: Tensor, gain_H: Tensor, eps: float) -> Tensor:
+    """PyTorch's, with a float32 gain; rounded once."""
+    return F.rms_norm(x_RH.float(), gain_H.shape, gain_H, eps).to(x_RH.dtype)
 
 
 def product(linear: nn.Module) -> Product:

@@ -26,6 +26,7 @@ from regard.engine.engine import Engine, Output
 from regard.engine.request import Sequence, Status
 from regard.errors import BusyError, EngineError, RegardError
 from regard.inputs import ModelInputs
+from regard.kernels.threads import release_threads
 from regard.sampling_params import SamplingParams
 
 if TYPE_CHECKING:
@@ -196,6 +197,8 @@ class EngineLoop:
         return self._engine
 
     def _post(self, job: Callable[[], None]) -> None:
+        if threading.current_thread() is not self._thread:
+            release_threads()  # of whoever has just prepared a request: the engine's threads need the CPUs
         with self._wake:
             if self._is_closed:
                 raise EngineError("the engine is closed; load the model again")

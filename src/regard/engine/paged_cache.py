@@ -17,6 +17,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from regard.kernels import native
 from regard.kernels.paged_attention import Span, choose_paged_attention, plan_step
 from regard.model.config import TextConfig
 
@@ -38,15 +39,23 @@ class PagedCache:
         self.values = [torch.empty(shape, dtype=dtype, device=device) for _ in range(config.num_hidden_layers)]
         self.block_size = block_size
         self.attention, self.attention_reason = choose_paged_attention(device)
+        self.is_native = device.type == "cpu" and dtype in native.KINDS and native.library() is not None
 
 
 class StepCache:
-    """Where the rows of one step are stored and what they see."""
+    """Where the rows of one step are stored and what they see.
+
+    `runs` says it for native.c, which attends a few rows on a CPU; None where PyTorch's kernels do.
+    """
 
     def __init__(self, cache: PagedCache, slots_R: Tensor, spans: Sequence[Span]) -> None:
         self._cache, self._slots_R = cache, slots_R
         keys = cache.keys[0]
-        self._plan = plan_step(spans, 2 * keys.shape[0] * keys.shape[2] * keys.itemsize, keys.dtype, keys.device)
+        self.runs: native.RowRuns | None = None
+        if cache.is_native and len(slots_R) <= native.MAX_ROWS:
+            self.runs = row_runs(slots_R, spans)
+        else:
+            self._plan = plan_step(spans, 2 * keys.shape[0] * keys.shape[2] * keys.itemsize, keys.dtype, keys.device)
 
     def attend(self, layer: int, q_RND: Tensor, k_RKD: Tensor, v_RKD: Tensor) -> Tensor:
         """Store the rows' keys and values, then attend. Returns (R, N, D)."""
@@ -54,6 +63,26 @@ class StepCache:
         keys_KSD.index_copy_(1, self._slots_R, k_RKD.transpose(0, 1))
         values_KSD.index_copy_(1, self._slots_R, v_RKD.transpose(0, 1))
         return self._cache.attention(q_RND, k_RKD, v_RKD, keys_KSD, values_KSD, self._plan)
+
+    def turn_and_attend(self, layer: int, q_RQ: Tensor, k_RP: Tensor, v_RP: Tensor, turn: native.Turn) -> Tensor:
+        """The same with `runs`, from queries and keys as the products give them. Returns (R, N * D)."""
+        assert self.runs is not None
+        return native.attend(q_RQ, k_RP, v_RP, self._cache.keys[layer], self._cache.values[layer], self.runs, turn)
+
+
+def row_runs(slots_R: Tensor, spans: Sequence[Span]) -> native.RowRuns:
+    """What each row sees: of its span's runs all tokens up to itself."""
+    first, runs = [0], []
+    for span in spans:
+        for row in range(span.count):
+            left = span.num_keys - span.count + row + 1
+            for start, length in span.runs:
+                if left > 0:
+                    runs.append((start, min(length, left)))
+                left -= length
+            first.append(len(runs))
+    start_length = torch.tensor(runs).t().contiguous()
+    return native.RowRuns(slots_R, torch.tensor(first), start_length[0], start_length[1])
 
 
 def slot_runs(blocks: Sequence[int], num_tokens: int, block_size: int) -> tuple[tuple[int, int], ...]:

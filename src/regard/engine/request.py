@@ -174,7 +174,8 @@ class Sequence:
         if first_output >= end:
             return prompt
         later = np.arange(first_output, end, dtype=np.int64) + self.inputs.rope_delta
-        return np.concatenate([prompt, np.tile(later, (3, 1))], axis=1)
+        later_3T = np.broadcast_to(later, (3, len(later)))
+        return later_3T if start >= self.num_prompt else np.concatenate([prompt, later_3T], axis=1)
 
     def block_key(self, index: int, block_size: int) -> bytes:
         """Key of full block `index`: all that its keys and values depend on.

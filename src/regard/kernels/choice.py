@@ -8,12 +8,12 @@
 A kernel is a pair of functions: `pack` lays a weight out once, `multiply` uses it. One whose result is wrong on this
 machine (an int8 product that saturates, say) or that its own `obstacle` rules out is not considered. Kernels stand in
 the order of preference: for one row the first is taken that the fastest does not beat by `MIN_GAIN`, and that one also
-for more rows, except where another is so much faster. Every further kernel may hold a copy of the weight.
+for more rows, except where another is so much faster; then one that needs no copy of the weight, or else the fastest.
 
 A weight is measured by its first rows, so that one measurement is short. In a large model each weight is read from
 memory, and which kernel reads fastest is not which computes fastest on what a cache holds: for one row of x
-the caches are emptied before every call, by reading the model's largest tensor. A small model stays in the
-caches and is measured as it is.
+the caches are emptied before every call, by reading the model's largest tensor. Those of a small model come from the
+outermost cache: there as much is read as empties the inner ones.
 
 The file is kernels.json in the user's cache folder. Its first key is the machine: CPU, instruction sets, torch's
 version, thread count. A file that cannot be read or written costs another measurement and is never an error. Measuring
@@ -47,6 +47,7 @@ MAX_VALUES, MAX_PRODUCTS = 4_000_000, 250_000_000
 MIN_OUTPUTS = 128
 # A tensor that is larger than what a CPU's caches keep for one program.
 EVICTING_BYTES = 2**28
+INNER_CACHE_BYTES = 2**24
 COLD_REPEATS, CACHE_LINE = 2, 64
 # A busy machine takes the CPU away for longer than a call lasts: the shortest of at least three calls counts.
 MIN_REPEATS, MAX_REPEATS, MAX_REPEAT_S = 3, 7, 0.01
@@ -55,7 +56,7 @@ HOPELESS = 4.0
 MAX_ERROR = 0.01
 # Of one process; what is not measured by then is measured by the next one.
 MAX_MEASURING_S = 4.0
-_VERSION = 2  # of the kernels: times measured with others are not used
+_VERSION = 3  # of the kernels: times measured with others are not used
 _FLAGS = ("avx2", "avx512f", "avx512_vnni", "avx_vnni", "avx512_bf16", "avx512_fp16", "amx_bf16", "amx_int8", "i8mm")
 
 
@@ -119,11 +120,14 @@ class LinearProduct(Generic[W]):
 
     def __call__(self, x: Tensor, bias: Tensor | None = None) -> Tensor:
         """x @ weight.T + bias. Shapes: x (..., K); returns (..., N) in the dtype of x."""
-        x_MK = x.reshape(-1, x.shape[-1])
-        if not len(x_MK):
+        is_flat = x.dim() == 2
+        x_MK = x if is_flat else x.reshape(-1, x.shape[-1])
+        num_rows = x_MK.shape[0]
+        if not num_rows:
             return x.new_empty(*x.shape[:-1], self.num_outputs)
-        multiply, packed = self._steps[bisect_right(self._rows, len(x_MK)) - 1]
-        return multiply(x_MK, packed, bias).view(*x.shape[:-1], self.num_outputs)
+        multiply, packed = self._steps[bisect_right(self._rows, num_rows) - 1]
+        out_MN = multiply(x_MK, packed, bias)
+        return out_MN if is_flat else out_MN.view(*x.shape[:-1], self.num_outputs)
 
 
 class Measurements:
@@ -134,7 +138,8 @@ class Measurements:
     ) -> None:
         """`largest`: the largest tensor of the model, contiguous."""
         self._file = file or cache_file()
-        self._largest = largest if largest is not None and largest.nbytes >= EVICTING_BYTES else None
+        is_large = largest is not None and largest.nbytes >= EVICTING_BYTES
+        self._largest = largest if is_large else None
         self._machine = machine_name()
         self._products = _read(self._file).get(self._machine, {})
         self._budget_s = budget_s
@@ -155,6 +160,10 @@ class Measurements:
         if self._budget_s <= 0:
             return None
         start_s = time.perf_counter()
+        if self._largest is None:
+            self._largest = torch.ones(
+                INNER_CACHE_BYTES, dtype=torch.uint8
+            )  # written, or it would be one page of zeros
         measured = _measure(usable, weight, dtype, self._largest, deadline_s=start_s + self._budget_s)
         self._budget_s -= time.perf_counter() - start_s
         if measured is not None:
@@ -205,8 +214,8 @@ def choose_linear(
     choices = []
     for rows in ROWS:
         found = times[rows]
-        fastest = min(found, key=found.__getitem__)
-        name = usual if found.get(usual, math.inf) < MIN_GAIN * found[fastest] else fastest
+        good = [name for name, time_us in found.items() if time_us < MIN_GAIN * min(found.values())]
+        name = usual if usual in good else min(good, key=lambda name: (not by_name[name].is_view, found[name]))
         choices.append(LinearChoice(rows, by_name[name], _reason(found, kernels, weight)))
     return tuple(choices)
 
@@ -219,7 +228,7 @@ def _reason(times: Mapping[str, float], kernels: Sequence[LinearKernel[W]], weig
 
 
 def _measure(
-    kernels: Sequence[LinearKernel[W]], weight: W, dtype: torch.dtype, largest: Tensor | None, *, deadline_s: float
+    kernels: Sequence[LinearKernel[W]], weight: W, dtype: torch.dtype, largest: Tensor, *, deadline_s: float
 ) -> dict[int, dict[str, float]] | None:
     """As `Measurements.times`; None if the deadline, a reading of the clock, passes before all is measured."""
     generator = torch.Generator().manual_seed(0)
@@ -235,7 +244,7 @@ def _measure(
                 packed[part.shape[0]] = kernel.pack(part)
             x_MK = torch.randn(rows, weight.shape[1], generator=generator).to(dtype)
             best_s = min(found[rows].values(), default=math.inf) / 1e6
-            if rows == 1 and largest is not None:
+            if rows == 1:
                 shortest_s = _cold_s(
                     kernel, x_MK, packed[part.shape[0]], kernel.pack(weight.first_rows(MIN_OUTPUTS)), largest
                 )

@@ -5,11 +5,13 @@
 Two codes share a byte: byte j of a row holds input j in its low half and input j + K' / 2 in its high half, where K'
 is K rounded up to whole groups (the codes of the inputs added are 8). Scales and zeros are bfloat16.
 
+    native     for a few rows native.c multiplies the stored codes with x rounded to 8 bits per group
     int4pack   the weight in the layout of PyTorch's own 4-bit product, x in bfloat16; for few rows
     as_int8    for many rows: tile by tile the weight becomes 8 bits wide, with one scale per output, and x too
     widened    for many rows: the weight is widened tile by tile to the dtype of x; exact for a float32 x
 
-`int4pack` rounds x to bfloat16 and `as_int8` to 8 bits per row (`int8.py`), ten times finer than the weights are.
+`int4pack` rounds x to bfloat16, `native` to 8 bits per group and `as_int8` to 8 bits per row (`int8.py`), ten times
+finer than the weights are.
 Left out: calibrated rounding (GPTQ, AWQ), other widths.
 Shape letters: M rows of x, K inputs, N outputs, G groups, T outputs of a tile.
 """
@@ -23,6 +25,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from regard.kernels import native
 from regard.kernels.choice import LinearKernel
 from regard.kernels.int8 import MAX_CODE, quantise_rows
 from regard.kernels.tiles import TILE_VALUES, tiled_linear, tiles
@@ -182,8 +185,19 @@ def multiply_widened(x_MK: Tensor, packed: Any, bias: Tensor | None) -> Tensor:
     return tiled_linear(x_padded, weight.shape[0], lambda outputs, tile_TK: widen(weight, outputs, tile_TK), bias)
 
 
+def pack_native(weight: Int4Weight) -> native.Weight:
+    """The weight where it lies."""
+    tensors = tuple(tensor.contiguous() for tensor in (weight.codes, weight.scale_NG, weight.zero_NG))
+    return native.Weight("linear_int4", tensors, None, *weight.shape, weight.group)
+
+
+def _native_obstacle(weight: Int4Weight) -> str:
+    return native.why_not() or ("needs an even number of groups" if weight.scale_NG.shape[1] % 2 else "")
+
+
 INT4_KERNELS: tuple[LinearKernel[Int4Weight], ...] = (
+    LinearKernel("native", pack_native, native.multiply, _native_obstacle, is_view=True),
     LinearKernel("int4pack", pack_int4pack, multiply_int4pack, _int4pack_obstacle),
-    LinearKernel("as_int8", pack_as_int8, multiply_as_int8, max_error=0.03),
-    LinearKernel("widened", pack_widened, multiply_widened),
+    LinearKernel("as_int8", pack_as_int8, multiply_as_int8, max_error=0.03, is_view=True),
+    LinearKernel("widened", pack_widened, multiply_widened, is_view=True),
 )

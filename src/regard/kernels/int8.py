@@ -4,6 +4,7 @@
     x[m, k]     ~= x_codes[m, k] * x_scale[m]                  made on the fly, each row by its own largest value
     out[m, n]    = (x_codes @ codes.T)[m, n] * x_scale[m] * scale[n]     the sum in int32, exact
 
+    native     x is kept as it is; for a few rows native.c reads the stored codes once, with all threads
     onednn     the integer product of oneDNN with a weight laid out for it; VNNI and AMX instructions where present
     int_mm     PyTorch's plain integer product; the weight stays as it is stored
     int8pack   x is kept in bfloat16 and only the weight is 8 bits wide; a hand-written kernel for few rows
@@ -22,6 +23,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from regard.kernels import native
 from regard.kernels.choice import LinearKernel
 from regard.kernels.tiles import tiled_linear
 
@@ -164,10 +166,20 @@ def multiply_widened(x_MK: Tensor, packed: Any, bias: Tensor | None) -> Tensor:
     return out_MN.to(x_MK.dtype)
 
 
-WIDENED = LinearKernel("widened", pack_widened, multiply_widened)
+def pack_native(weight: Int8Weight) -> native.Weight:
+    """The weight where it lies."""
+    return native.Weight("linear_int8", (weight.codes_NK.contiguous(),), weight.scale_N.contiguous(), *weight.shape)
+
+
+def _native_obstacle(weight: Int8Weight) -> str:
+    return native.why_not()
+
+
+WIDENED = LinearKernel("widened", pack_widened, multiply_widened, is_view=True)
 INT8_KERNELS: tuple[LinearKernel[Int8Weight], ...] = (
     LinearKernel("onednn", pack_onednn, multiply_onednn),
-    LinearKernel("int_mm", pack_int_mm, multiply_int_mm),
+    LinearKernel("native", pack_native, native.multiply, _native_obstacle, is_view=True),
+    LinearKernel("int_mm", pack_int_mm, multiply_int_mm, is_view=True),
     LinearKernel("int8pack", pack_int8pack, multiply_int8pack, _int8pack_obstacle),
     WIDENED,
 )

@@ -1,4 +1,4 @@
-"""Layers whose weights are packed for a product chosen on this machine: 8-bit, 4-bit and bfloat16, for CPUs.
+"""Layers whose weights are packed for a product chosen on this machine: 8-bit, 4-bit and float, for CPUs.
 
 The model files build plain layers; `weights/` swaps them for these. A layer is filled in the form of our own files,
 
@@ -18,8 +18,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from regard.kernels.bf16 import BF16_KERNELS, WIDENED, Bf16Weight, multiply_onednn_gelu, pack_onednn
-from regard.kernels.choice import LinearProduct, Measurements, choose_linear
+from regard.kernels.choice import LinearChoice, LinearProduct, Measurements, choose_linear
+from regard.kernels.floats import FLOAT_KERNELS, WIDENED, FloatWeight, kind_of, multiply_onednn_gelu, pack_onednn
 from regard.kernels.int4 import INT4_KERNELS, Int4Weight
 from regard.kernels.int8 import INT8_KERNELS, Int8Weight
 from regard.model.config import MoeConfig
@@ -38,14 +38,23 @@ def int4_product(weight: Int4Weight, dtype: torch.dtype, measurements: Measureme
     return LinearProduct(weight, choose_linear(INT4_KERNELS, weight, dtype, kind, measurements))
 
 
-class PackedLinear(nn.Module):
-    """`nn.Linear` in bfloat16 with the fastest product for it."""
+def float_choices(
+    weight: FloatWeight, measurements: Measurements, *, may_copy: bool = True
+) -> tuple[LinearChoice[FloatWeight], ...]:
+    """The fastest products with a float weight for x of its dtype; without copies of the weight, if they may not be."""
+    kernels = [kernel for kernel in FLOAT_KERNELS if may_copy or kernel.is_view]
+    kind = kind_of(weight) if may_copy else f"{kind_of(weight)}, in place,"
+    return choose_linear(kernels, weight, weight.values_NK.dtype, kind, measurements)
 
-    def __init__(self, linear: nn.Linear, measurements: Measurements) -> None:
+
+class PackedLinear(nn.Module):
+    """`nn.Linear` in bfloat16 or float32 with the fastest product for it."""
+
+    def __init__(self, linear: nn.Linear, measurements: Measurements, *, may_copy: bool = True) -> None:
         super().__init__()
-        weight = Bf16Weight(linear.weight.detach())
+        weight = FloatWeight(linear.weight.detach())
         self.bias = linear.bias
-        self.product = LinearProduct(weight, choose_linear(BF16_KERNELS, weight, torch.bfloat16, "bf16", measurements))
+        self.product = LinearProduct(weight, float_choices(weight, measurements, may_copy=may_copy))
 
     def forward(self, x: Tensor) -> Tensor:
         return self.product(x, self.bias)
@@ -53,8 +62,8 @@ class PackedLinear(nn.Module):
 
 def can_fuse_gelu(mlp: VisionMLP, measurements: Measurements) -> bool:
     """Whether oneDNN multiplies many rows in bfloat16 faster than float32 does on this machine."""
-    weight = Bf16Weight(mlp.linear_fc1.weight.detach())
-    return choose_linear(BF16_KERNELS, weight, torch.bfloat16, "bf16", measurements)[-1].kernel is not WIDENED
+    weight = FloatWeight(mlp.linear_fc1.weight.detach())
+    return weight.values_NK.dtype == torch.bfloat16 and float_choices(weight, measurements)[-1].kernel is not WIDENED
 
 
 class PackedVisionMLP(nn.Module):
@@ -65,7 +74,7 @@ class PackedVisionMLP(nn.Module):
 
     def __init__(self, mlp: VisionMLP, measurements: Measurements) -> None:
         super().__init__()
-        self.linear_fc1, self.bias = pack_onednn(Bf16Weight(mlp.linear_fc1.weight.detach())), mlp.linear_fc1.bias
+        self.linear_fc1, self.bias = pack_onednn(FloatWeight(mlp.linear_fc1.weight.detach())), mlp.linear_fc1.bias
         self.linear_fc2 = PackedLinear(mlp.linear_fc2, measurements)
 
     def forward(self, x: Tensor) -> Tensor:

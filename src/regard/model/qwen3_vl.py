@@ -31,7 +31,7 @@ class Backbone(nn.Module):
 
 
 class Qwen3VL(nn.Module):
-    """The whole model. With tied embeddings there is no `lm_head`, except as an 8-bit copy (`weights/integer.py`)."""
+    """The whole model. With tied embeddings `lm_head` is None, or a product with them (`weights/integer.py`)."""
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()

@@ -147,7 +147,7 @@ def quantise_model(
 
 
 def pack_model(model: Qwen3VL, max_bytes: int | None = None) -> None:
-    """Give the linear layers of a bfloat16 model on a CPU the product measured to be the fastest, in place.
+    """Give the linear layers of a float model on a CPU the product measured to be the fastest, in place.
 
     Where that is not PyTorch's own, a layer holds a packed copy in memory instead of pages of the mapped file; a model
     whose layers take more than `max_bytes` is left as it is.
@@ -167,6 +167,10 @@ def pack_model(model: Qwen3VL, max_bytes: int | None = None) -> None:
             _replace(model, name, layer)
             if not layer.product.needs_weight:
                 _release(module, mapped)
+    if model.lm_head is None:
+        embedding = nn.Linear(1, 1, bias=False, device="meta")
+        embedding.weight = model.get_parameter(EMBEDDING)
+        model.lm_head = PackedLinear(embedding, measurements, may_copy=False)
 
 
 def check_precision(precision: str, quantization: QuantizationConfig | None) -> None:
@@ -181,10 +185,14 @@ def check_precision(precision: str, quantization: QuantizationConfig | None) -> 
 
 
 def use_precision(model: Qwen3VL, precision: Precision, max_bytes: int | None = None) -> None:
-    """Quantise a loaded model as asked; for "auto" pack it if it computes in bfloat16 on a CPU (`pack_model`)."""
+    """Quantise a loaded model as asked; for "auto" pack a float model on a CPU (`pack_model`)."""
     if precision != "auto":
         quantise_model(model, precision)
-    elif model.device.type == "cpu" and model.dtype == torch.bfloat16 and model.config.quantization is None:
+    elif (
+        model.device.type == "cpu"
+        and model.dtype in (torch.bfloat16, torch.float32)
+        and model.config.quantization is None
+    ):
         pack_model(model, max_bytes)
 
 

@@ -1,11 +1,13 @@
-"""Matrix products with bfloat16 weights on a CPU: three ways to the same numbers, up to the order of sums.
+"""Matrix products with float weights on a CPU, bfloat16 or float32: four ways to the same numbers, up to the order of
+sums.
 
     plain     PyTorch's own linear; the weight stays where it is, in the mapped file
+    native    for a few rows: native.c reads the weight once, with all threads
     onednn    oneDNN's product with a weight laid out for it, which is a copy of the weight
     widened   float32 arithmetic on tiles of the weight widened on the fly: for CPUs that only imitate bfloat16
 
-All accumulate in float32 and round the result to the dtype of x. `widened` also takes a float32 x and is then the
-exact mode: what float32 weights would give, in half the memory.
+All accumulate in float32 and round the result to the dtype of x. `native` and `widened` also take a float32 x with
+bfloat16 weights and are then the exact mode: what float32 weights would give, in half the memory.
 Shape letters: M rows of x, K inputs, N outputs.
 """
 
@@ -18,13 +20,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from regard.kernels import native
 from regard.kernels.choice import LinearKernel
 from regard.kernels.tiles import tiled_linear
 
 
 @dataclass(frozen=True)
-class Bf16Weight:
-    """values (N, K) bfloat16."""
+class FloatWeight:
+    """values (N, K) bfloat16 or float32."""
 
     values_NK: Tensor
 
@@ -34,16 +37,16 @@ class Bf16Weight:
         num_outputs, num_inputs = self.values_NK.shape
         return num_outputs, num_inputs
 
-    def first_rows(self, num_outputs: int) -> Bf16Weight:
+    def first_rows(self, num_outputs: int) -> FloatWeight:
         """The part that computes the first outputs."""
-        return Bf16Weight(self.values_NK[:num_outputs])
+        return FloatWeight(self.values_NK[:num_outputs])
 
     def widened(self) -> Tensor:
         """The values, (N, K) float32."""
         return self.values_NK.float()
 
 
-def pack_onednn(weight: Bf16Weight) -> Any:
+def pack_onednn(weight: FloatWeight) -> Any:
     """The weight in oneDNN's own layout."""
     return torch.ops.mkldnn._reorder_linear_weight(weight.values_NK.contiguous(), None)
 
@@ -60,7 +63,7 @@ def multiply_onednn_gelu(x: Tensor, packed: Any, bias: Tensor | None) -> Tensor:
     return out
 
 
-def pack_plain(weight: Bf16Weight) -> Any:
+def pack_plain(weight: FloatWeight) -> Any:
     """Nothing but a reference."""
     return weight.values_NK
 
@@ -80,9 +83,26 @@ def multiply_widened(x_MK: Tensor, packed: Any, bias: Tensor | None) -> Tensor:
     return tiled_linear(x_MK.float(), len(values_NK), widen_rows, bias).to(x_MK.dtype)
 
 
+def pack_native(weight: FloatWeight) -> native.Weight:
+    """The weight where it lies."""
+    values_NK = weight.values_NK.contiguous()
+    name = "f32" if values_NK.dtype == torch.float32 else "bf16"
+    return native.Weight(f"linear_{name}", (values_NK,), None, *weight.shape)
+
+
+def _native_obstacle(weight: FloatWeight) -> str:
+    return native.why_not()
+
+
 WIDENED = LinearKernel("widened", pack_plain, multiply_widened, is_view=True)
-BF16_KERNELS: tuple[LinearKernel[Bf16Weight], ...] = (
+FLOAT_KERNELS: tuple[LinearKernel[FloatWeight], ...] = (
+    LinearKernel("native", pack_native, native.multiply, _native_obstacle, is_view=True),
     LinearKernel("plain", pack_plain, multiply_plain, is_view=True),
     LinearKernel("onednn", pack_onednn, multiply_onednn),
     WIDENED,
 )
+
+
+def kind_of(weight: FloatWeight) -> str:
+    """What its measurements are called."""
+    return "f32" if weight.values_NK.dtype == torch.float32 else "bf16"

@@ -1,0 +1,226 @@
+/* Work on a few rows, which PyTorch's operators leave to single threads or drown in their own overhead.
+ *
+ *     linear_f32, linear_bf16, linear_int8, linear_int4     y = x @ w.T + bias: each weight is read once, by all threads
+ *     rms_norm                                              the step between the products
+ *     store_rows, attend_rows                               one layer's attention over runs of slots
+ *
+ * Plain C: the compiler turns the inner loops into whatever vector instructions the machine has (kernels/native.py
+ * compiles this file on the machine that runs it). All sums are in float32. A `kind` says what a row of activations
+ * is: 0 float32, 1 bfloat16; rows are widened to float32 first and rounded once at the end.
+ *
+ * Letters: M rows of x, K inputs, N outputs of a product; R rows, H heads, J key heads, D head_dim, S slots.
+ */
+#include <math.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { F32, BF16 };
+#define BLOCK 64 /* outputs that a thread takes at a time */
+
+static inline float widen(uint16_t half) {
+    uint32_t bits = (uint32_t)half << 16;
+    float value;
+    memcpy(&value, &bits, 4);
+    return value;
+}
+
+static inline uint16_t narrow(float value) { /* round to nearest, ties to even; NaN stays NaN */
+    uint32_t bits;
+    memcpy(&bits, &value, 4);
+    if ((bits & 0x7fffffff) > 0x7f800000) return (uint16_t)(bits >> 16 | 64);
+    return (uint16_t)((bits + 0x7fff + (bits >> 16 & 1)) >> 16);
+}
+
+static void load(float *to, const void *from, long count, int kind) {
+    if (kind == F32) memcpy(to, from, count * 4);
+    else for (long i = 0; i < count; i++) to[i] = widen(((const uint16_t *)from)[i]);
+}
+
+static void store(void *to, const float *from, long count, int kind) {
+    if (kind == F32) memcpy(to, from, count * 4);
+    else for (long i = 0; i < count; i++) ((uint16_t *)to)[i] = narrow(from[i]);
+}
+
+static inline void put(void *to, long at, float value, int kind) {
+    if (kind == F32) ((float *)to)[at] = value;
+    else ((uint16_t *)to)[at] = narrow(value);
+}
+
+static inline float dot_f32(const float *x, const float *w, long count) {
+    float sum = 0;
+    for (long i = 0; i < count; i++) sum += x[i] * w[i];
+    return sum;
+}
+
+static inline float dot_bf16(const float *x, const uint16_t *w, long count) {
+    float sum = 0;
+    for (long i = 0; i < count; i++) sum += x[i] * widen(w[i]);
+    return sum;
+}
+
+static inline float dot_int8(const float *x, const int8_t *w, long count) {
+    float sum = 0;
+    for (long i = 0; i < count; i++) sum += x[i] * (float)w[i];
+    return sum;
+}
+
+/* The rows of x as float32: themselves, or a copy that the caller frees. */
+static float *widened_rows(const void *x, long count, int kind) {
+    if (kind == F32) return (float *)x;
+    float *rows = malloc(count * 4);
+    load(rows, x, count, kind);
+    return rows;
+}
+
+#define LINEAR(NAME, WEIGHT, DOT, SCALE)                                                                             \
+    void NAME(const void *x, const WEIGHT *w, const float *scale, const float *bias, void *y, long M, long N,         \
+              long K, int kind, int threads) {                                                                        \
+        float *rows = widened_rows(x, M * K, kind);                                                                   \
+        _Pragma("omp parallel for schedule(static) num_threads(threads) if (N > BLOCK)")                             \
+        for (long first = 0; first < N; first += BLOCK)                                                               \
+            for (long n = first; n < N && n < first + BLOCK; n++)                                                     \
+                for (long m = 0; m < M; m++) {                                                                        \
+                    float value = DOT(rows + m * K, w + n * K, K) * SCALE;                                            \
+                    put(y, m * N + n, bias ? value + bias[n] : value, kind);                                          \
+                }                                                                                                     \
+        if (kind != F32) free(rows);                                                                                  \
+    }
+
+LINEAR(linear_f32, float, dot_f32, 1)
+LINEAR(linear_bf16, uint16_t, dot_bf16, 1)
+LINEAR(linear_int8, int8_t, dot_int8, scale[n])
+
+/* 4-bit codes: byte j of a row holds input j in its low half and input j + half in its high half, where half is a whole
+ * number of groups; weight = (code - 8) * scale + zero per group. Rows of x are rounded to 8 bits per group, so that a
+ * group is one integer dot product; the group's zero multiplies the exact sum. */
+void linear_int4(const void *x, const uint8_t *codes, const uint16_t *scale, const uint16_t *zero, const float *bias,
+                 void *y, long M, long N, long K, long group, int kind, int threads) {
+    long num_groups = (K + group - 1) / group, width = num_groups * group, half = width / 2;
+    float *rows = widened_rows(x, M * K, kind);
+    int8_t *x8 = calloc(M * width, 1);
+    float *step = malloc(M * num_groups * 4), *sum = malloc(M * num_groups * 4), *offset = malloc(M * num_groups * 4);
+    for (long i = 0; i < M * num_groups; i++) {
+        long m = i / num_groups, first = i % num_groups * group, count = first + group < K ? group : K - first;
+        const float *part = rows + m * K + first;
+        int8_t *part8 = x8 + m * width + first;
+        float most = 0, total = 0;
+        int32_t total8 = 0;
+        for (long k = 0; k < count; k++) most = fmaxf(most, fabsf(part[k])), total += part[k];
+        float inverse = most > 0 ? 127 / most : 0;
+        for (long k = 0; k < count; k++) total8 += part8[k] = (int8_t)lrintf(part[k] * inverse);
+        step[i] = most / 127;
+        sum[i] = total;
+        offset[i] = 8 * total8;
+    }
+#pragma omp parallel for schedule(static) num_threads(threads) if (N > BLOCK)
+    for (long first = 0; first < N; first += BLOCK)
+        for (long n = first; n < N && n < first + BLOCK; n++)
+            for (long m = 0; m < M; m++) {
+                float value = bias ? bias[n] : 0;
+                for (long low = 0; low < num_groups / 2; low++) {
+                    const uint8_t *part = codes + n * half + low * group;
+                    long high = low + num_groups / 2, at = m * num_groups;
+                    const int8_t *x_low = x8 + m * width + low * group, *x_high = x_low + half;
+                    int32_t dot_low = 0, dot_high = 0;
+                    for (long k = 0; k < group; k++) dot_low += (int32_t)(uint8_t)(part[k] & 15) * (int32_t)x_low[k];
+                    for (long k = 0; k < group; k++) dot_high += (int32_t)(uint8_t)(part[k] >> 4) * (int32_t)x_high[k];
+                    value += widen(scale[n * num_groups + low]) * step[at + low] * ((float)dot_low - offset[at + low]) +
+                             widen(zero[n * num_groups + low]) * sum[at + low];
+                    value += widen(scale[n * num_groups + high]) * step[at + high] * ((float)dot_high - offset[at + high]) +
+                             widen(zero[n * num_groups + high]) * sum[at + high];
+                }
+                put(y, m * N + n, value, kind);
+            }
+    free(x8), free(step), free(sum), free(offset);
+    if (kind != F32) free(rows);
+}
+
+/* y = x / sqrt(mean(x^2) + eps) * gain, for M rows of K. */
+void rms_norm(const void *x, const float *gain, void *y, long M, long K, float eps, int kind) {
+    float *rows = widened_rows(x, M * K, kind), *out = malloc(K * 4);
+    for (long m = 0; m < M; m++) {
+        const float *row = rows + m * K;
+        float factor = 1 / sqrtf(dot_f32(row, row, K) / (float)K + eps);
+        for (long k = 0; k < K; k++) out[k] = row[k] * factor * gain[k];
+        store((char *)y + m * K * (kind == F32 ? 4 : 2), out, K, kind);
+    }
+    free(out);
+    if (kind != F32) free(rows);
+}
+
+/* One row of heads: normalise, scale by the gain, rotate. cos and sin have D values, both halves alike. */
+static void turn(float *head, const float *gain, const float *cosine, const float *sine, long D, float eps) {
+    float factor = 1 / sqrtf(dot_f32(head, head, D) / (float)D + eps);
+    for (long d = 0; d < D; d++) head[d] *= factor * gain[d];
+    for (long d = 0; d < D / 2; d++) {
+        float first = head[d], second = head[d + D / 2];
+        head[d] = first * cosine[d] - second * sine[d];
+        head[d + D / 2] = second * cosine[d] + first * sine[d];
+    }
+}
+
+/* Queries (R, H, D) are normalised and rotated into `turned` (float32); keys (R, J, D) likewise, and values, go to
+ * their slots in (J, S, D). */
+void store_rows(const void *q, const void *k, const void *v, const float *q_gain, const float *k_gain,
+                const float *cosine, const float *sine, const int64_t *slots, float *turned, void *keys, void *values,
+                long R, long H, long J, long D, long S, float eps, int kind) {
+    long size = kind == F32 ? 4 : 2;
+    float *head = malloc(D * 4);
+    for (long r = 0; r < R; r++) {
+        for (long h = 0; h < H; h++) {
+            float *to = turned + (r * H + h) * D;
+            load(to, (const char *)q + (r * H + h) * D * size, D, kind);
+            turn(to, q_gain, cosine + r * D, sine + r * D, D, eps);
+        }
+        for (long j = 0; j < J; j++) {
+            long from = (r * J + j) * D * size, to = (j * S + slots[r]) * D * size;
+            load(head, (const char *)k + from, D, kind);
+            turn(head, k_gain, cosine + r * D, sine + r * D, D, eps);
+            store((char *)keys + to, head, D, kind);
+            memcpy((char *)values + to, (const char *)v + from, D * size);
+        }
+    }
+    free(head);
+}
+
+/* Row r sees the slots of the runs first[r] .. first[r + 1] - 1: `start` and `length` of each. out (R, H, D). */
+void attend_rows(const float *turned, const void *keys, const void *values, const int64_t *first, const int64_t *start,
+                 const int64_t *length, void *out, long R, long H, long J, long D, long S, int kind, int threads) {
+    long group = H / J, size = kind == F32 ? 4 : 2, all = 0;
+    for (long i = 0; i < first[R]; i++) all += length[i];
+#pragma omp parallel for schedule(dynamic) num_threads(threads) if (all * J * D > 32768)
+    for (long task = 0; task < R * J; task++) {
+        long r = task / J, j = task % J, num_keys = 0;
+        for (int64_t i = first[r]; i < first[r + 1]; i++) num_keys += length[i];
+        float *scores = malloc((group * num_keys + (group + 1) * D) * 4);
+        float *mixed = scores + group * num_keys, *row = mixed + group * D;
+        const float *queries = turned + (r * H + j * group) * D;
+        float factor = 1 / sqrtf((float)D);
+        long at = 0;
+        for (int64_t i = first[r]; i < first[r + 1]; i++)
+            for (int64_t slot = start[i]; slot < start[i] + length[i]; slot++, at++) {
+                load(row, (const char *)keys + (j * S + slot) * D * size, D, kind);
+                for (long g = 0; g < group; g++) scores[g * num_keys + at] = factor * dot_f32(queries + g * D, row, D);
+            }
+        for (long g = 0; g < group; g++) {
+            float *own = scores + g * num_keys, most = own[0], total = 0;
+            for (long s = 1; s < num_keys; s++) most = fmaxf(most, own[s]);
+#pragma omp simd reduction(+ : total)
+            for (long s = 0; s < num_keys; s++) total += own[s] = expf(own[s] - most);
+            for (long s = 0; s < num_keys; s++) own[s] /= total;
+        }
+        memset(mixed, 0, group * D * 4);
+        at = 0;
+        for (int64_t i = first[r]; i < first[r + 1]; i++)
+            for (int64_t slot = start[i]; slot < start[i] + length[i]; slot++, at++) {
+                load(row, (const char *)values + (j * S + slot) * D * size, D, kind);
+                for (long g = 0; g < group; g++) {
+                    float weight = scores[g * num_keys + at];
+                    for (long d = 0; d < D; d++) mixed[g * D + d] += weight * row[d];
+                }
+            }
+        store((char *)out + (r * H + j * group) * D * size, mixed, group * D, kind);
+        free(scores);
+    }
+}
