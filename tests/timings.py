@@ -10,7 +10,7 @@ from regard.kernels.choice import ROWS, LinearKernel, Measurements, W
 
 
 def fixed_times(microseconds: Callable[[str, int], float | None] = lambda name, rows: 1.0) -> Measurements:
-    """Measurements that say what `microseconds(kernel, rows)` says; None leaves a kernel out."""
+    """Measurements that say what `microseconds(kernel, rows)` says; None leaves a kernel out, unless it is the last."""
     return _Fixed(microseconds)
 
 
@@ -28,4 +28,5 @@ class _Fixed(Measurements):
     ) -> dict[int, dict[str, float]]:
         names = [kernel.name for kernel in kernels if not kernel.obstacle(weight)]
         asked = {rows: {name: self._microseconds(name, rows) for name in names} for rows in ROWS}
-        return {rows: {name: us for name, us in row.items() if us is not None} for rows, row in asked.items()}
+        given = {rows: {name: us for name, us in row.items() if us is not None} for rows, row in asked.items()}
+        return {rows: row or {names[-1]: 1.0} for rows, row in given.items()}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -81,7 +82,7 @@ def test_a_kernel_that_is_wrong_here_or_does_not_exist_is_never_taken(weight: In
     )
     chosen = choose_linear(kernels, weight, torch.float32, "int8", Measurements(file))
     assert {one.kernel.name for one in chosen} == {"preferred"}
-    assert "wrong: wrong or not there" in chosen[0].reason and "missing: wrong" in chosen[0].reason
+    assert "wrong: wrong, not there or a reference" in chosen[0].reason and "missing: wrong" in chosen[0].reason
     assert names(kernels, weight, Measurements(file, budget_s=0)) == ["preferred"] * len(ROWS)
 
 
@@ -167,18 +168,55 @@ def test_the_file_lies_in_the_users_cache_folder(monkeypatch: pytest.MonkeyPatch
     assert choice.cache_file().name == "kernels.json"
 
 
-def test_a_large_models_weights_are_measured_out_of_the_caches(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_one_row_is_measured_with_the_weight_out_of_the_caches(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A kernel that computes fast on what a cache holds may read memory slowly."""
     monkeypatch.setattr(choice, "EVICTING_BYTES", 1024)
-    monkeypatch.setattr(choice, "_cold_s", lambda kernel, *_: {"preferred": 1e-6, "other": 2e-6}[kernel.name])
+    evicted: list[int] = []
+
+    def cold_s(kernel: LinearKernel, *given: Any) -> float:
+        evicted.append(given[-1].nbytes)
+        return {"preferred": 1e-6, "other": 2e-6}[kernel.name]
+
+    monkeypatch.setattr(choice, "_cold_s", cold_s)
     monkeypatch.setattr(choice, "_shortest_s", lambda kernel, *_: {"preferred": 2e-6, "other": 1e-6}[kernel.name])
     weight = quantise_int8(torch.randn(32, 64))
     small = Measurements(file).times(KERNELS, weight, torch.float32, "int8")
     large = Measurements(file, largest=torch.zeros(1024)).times(KERNELS, weight, torch.float32, "int8, large")
     assert small is not None and large is not None
-    assert small[1] == {"preferred": 2.0, "other": 1.0}
-    assert large[1] == {"preferred": 1.0, "other": 2.0}
-    assert large[4] == small[4]
+    assert small[1] == large[1] == {"preferred": 1.0, "other": 2.0}
+    assert small[4] == large[4] == {"preferred": 2.0, "other": 1.0}
+    assert evicted == [choice.INNER_CACHE_BYTES] * 2 + [4096] * 2
+
+
+def test_a_reference_implementation_is_left_after_one_row_and_not_tried_again(file: Path) -> None:
+    """oneDNN has no other for 8-bit codes on some CPUs: 256 rows took ten seconds, and with them the time to measure."""
+    asked: list[int] = []
+
+    def slow(x_MK: Tensor, packed: Any, bias: Tensor | None) -> Tensor:
+        asked.append(len(x_MK))
+        time.sleep(0.02)
+        return multiply_widened(x_MK, packed, bias)
+
+    kernels = (*KERNELS[:1], LinearKernel("slow", pack_widened, slow), *KERNELS[1:])
+    measurements = Measurements(file)
+    for num_outputs in (32, 64):
+        weight = quantise_int8(torch.randn(num_outputs, 64))
+        assert "slow" not in names(kernels, weight, measurements)
+    assert max(asked) <= 3 and len(asked) < 8  # the rows that are checked, and one
+
+
+def test_what_there_is_no_time_to_measure_is_multiplied_as_what_was_measured(
+    weight: Int8Weight, file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(choice, "_cold_s", lambda kernel, *_: {"preferred": 9e-6, "other": 1e-6}[kernel.name])
+    measurements = Measurements(file)
+    assert names(KERNELS, weight, measurements)[0] == "other"
+    measurements._budget_s = 0
+    unmeasured = quantise_int8(torch.randn(96, 64))
+    chosen = choose_linear(KERNELS, unmeasured, torch.float32, "int8", measurements)
+    assert chosen[0].kernel.name == "other" and chosen[0].reason.startswith("as int8 ")
+    another_kind = choose_linear(KERNELS, unmeasured, torch.float32, "int4", measurements)
+    assert another_kind[0].kernel.name == "preferred" and "not measured" in another_kind[0].reason
 
 
 def test_cold_times_are_measured_by_running_the_kernel(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:

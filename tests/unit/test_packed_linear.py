@@ -158,14 +158,11 @@ def test_a_model_is_quantised_while_it_is_loaded(tmp_path: Path, precision: str)
     assert llm.chat("Hello", max_tokens=8, temperature=0).token_ids
 
 
-def test_exact_models_are_not_touched(tmp_path: Path) -> None:
-    llm = regard.load(str(tiny_folder(tmp_path / "model")))
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_float_models_are_packed_on_a_cpu(tmp_path: Path, dtype: str) -> None:
+    llm = regard.load(str(tiny_folder(tmp_path / "model")), dtype=dtype, device="cpu")
     kinds = {type(module) for module in llm.model.modules()}
-    assert nn.Linear in kinds and not kinds & {Int8Linear, Int4Linear, PackedLinear}
-
-
-def test_bfloat16_models_are_packed_on_a_cpu(tmp_path: Path) -> None:
-    llm = regard.load(str(tiny_folder(tmp_path / "model")), dtype="bfloat16", device="cpu")
+    assert not kinds & {nn.Linear, Int8Linear, Int4Linear}
     assert any(isinstance(module, PackedLinear) for module in llm.model.modules())
     assert llm.chat("Hello", max_tokens=8, temperature=0).token_ids
 

@@ -52,6 +52,9 @@ COLD_REPEATS, CACHE_LINE = 2, 64
 # A busy machine takes the CPU away for longer than a call lasts: the shortest of at least three calls counts.
 MIN_REPEATS, MAX_REPEATS, MAX_REPEAT_S = 3, 7, 0.01
 HOPELESS = 4.0
+# One that is so much slower for a single row is a reference implementation: more rows would take seconds. (oneDNN has
+# no other for 8-bit codes on CPUs with AVX-512 of AMD.) It is not tried again for weights of the same kind.
+UNUSABLE = 30.0
 # Relative error of a product whose activations need no rounding: bfloat16 costs 0.003, saturation more.
 MAX_ERROR = 0.01
 # Of one process; what is not measured by then is measured by the next one.
@@ -75,6 +78,7 @@ class StoredWeight(Protocol):
 
 
 W = TypeVar("W", bound=StoredWeight)
+LinearTimes = dict[int, dict[str, float]]  # microseconds by number of rows and kernel's name
 
 
 @dataclass(frozen=True)
@@ -144,10 +148,10 @@ class Measurements:
         self._products = _read(self._file).get(self._machine, {})
         self._budget_s = budget_s
         self._sound: dict[str, str] = {}  # names of kernels that were tried but not measured
+        self._unusable: set[tuple[str, str]] = set()  # kind and name
+        self._last: dict[str, tuple[str, LinearTimes]] = {}  # by kind: what was measured and its times
 
-    def times(
-        self, kernels: Sequence[LinearKernel[W]], weight: W, dtype: torch.dtype, kind: str
-    ) -> dict[int, dict[str, float]] | None:
+    def times(self, kernels: Sequence[LinearKernel[W]], weight: W, dtype: torch.dtype, kind: str) -> LinearTimes | None:
         """Microseconds by number of rows and kernel's name; a kernel that cannot be used has none.
 
         `kind` tells formats apart ("int8", "int4, groups of 128"). None once the time for measuring is used up.
@@ -156,7 +160,9 @@ class Measurements:
         usable = [kernel for kernel in kernels if not kernel.obstacle(weight)]
         known = _as_times(self._products.get(key))
         if known is not None and all(set(times) <= {kernel.name for kernel in usable} for times in known.values()):
+            self._last[kind] = key, known
             return known
+        usable = [kernel for kernel in usable if (kind, kernel.name) not in self._unusable]
         if self._budget_s <= 0:
             return None
         start_s = time.perf_counter()
@@ -167,9 +173,20 @@ class Measurements:
         measured = _measure(usable, weight, dtype, self._largest, deadline_s=start_s + self._budget_s)
         self._budget_s -= time.perf_counter() - start_s
         if measured is not None:
+            self._unusable |= {(kind, name) for name in measured[ROWS[0]] if name not in measured[ROWS[-1]]}
             self._products[key] = {str(rows): times for rows, times in measured.items()}
+            self._last[kind] = key, measured
             self._write()
         return measured
+
+    def similar(self, kernels: Sequence[LinearKernel[W]], weight: W, kind: str) -> tuple[str, LinearTimes] | None:
+        """Of another weight of this kind: what it is and its times, with kernels that can take this weight, too."""
+        if kind not in self._last:
+            return None
+        key, times = self._last[kind]
+        able = {kernel.name for kernel in kernels if not kernel.obstacle(weight)}
+        left = {rows: {name: us for name, us in found.items() if name in able} for rows, found in times.items()}
+        return (key, left) if all(left.values()) else None
 
     def first_sound(
         self, kernels: Sequence[LinearKernel[W]], weight: W, dtype: torch.dtype, kind: str
@@ -205,9 +222,13 @@ def choose_linear(
 ) -> tuple[LinearChoice[W], ...]:
     """One kernel for each of ROWS. The last of `kernels` must be one that can take every weight."""
     times = measurements.times(kernels, weight, dtype, kind)
+    known_of = ""
     if times is None:
-        sound = measurements.first_sound(kernels, weight, dtype, kind)
-        return (LinearChoice(ROWS[0], sound, f"not measured: the {MAX_MEASURING_S:.0f} s for it are used up"),)
+        similar = measurements.similar(kernels, weight, kind)
+        if similar is None:
+            sound = measurements.first_sound(kernels, weight, dtype, kind)
+            return (LinearChoice(ROWS[0], sound, f"not measured: the {MAX_MEASURING_S:.0f} s for it are used up"),)
+        known_of, times = f"as {similar[0]}: ", similar[1]
     for_one = times[ROWS[0]]
     usual = next(k.name for k in kernels if for_one.get(k.name, math.inf) < MIN_GAIN * min(for_one.values()))
     by_name = {kernel.name: kernel for kernel in kernels}
@@ -216,7 +237,7 @@ def choose_linear(
         found = times[rows]
         good = [name for name, time_us in found.items() if time_us < MIN_GAIN * min(found.values())]
         name = usual if usual in good else min(good, key=lambda name: (not by_name[name].is_view, found[name]))
-        choices.append(LinearChoice(rows, by_name[name], _reason(found, kernels, weight)))
+        choices.append(LinearChoice(rows, by_name[name], known_of + _reason(found, kernels, weight)))
     return tuple(choices)
 
 
@@ -224,17 +245,19 @@ def _reason(times: Mapping[str, float], kernels: Sequence[LinearKernel[W]], weig
     """'onednn 506 us, int_mm 831 us; int8pack: needs 64 inputs or a multiple'."""
     measured = ", ".join(f"{name} {times[name]:.0f} us" for name in sorted(times, key=times.__getitem__))
     obstacles = {kernel.name: kernel.obstacle(weight) for kernel in kernels if kernel.name not in times}
-    return "; ".join([measured, *(f"{name}: {why or 'wrong or not there'}" for name, why in obstacles.items())])
+    return "; ".join(
+        [measured, *(f"{name}: {why or 'wrong, not there or a reference'}" for name, why in obstacles.items())]
+    )
 
 
 def _measure(
     kernels: Sequence[LinearKernel[W]], weight: W, dtype: torch.dtype, largest: Tensor, *, deadline_s: float
-) -> dict[int, dict[str, float]] | None:
+) -> LinearTimes | None:
     """As `Measurements.times`; None if the deadline, a reading of the clock, passes before all is measured."""
     generator = torch.Generator().manual_seed(0)
     parts = {rows: _part(weight, rows) for rows in ROWS}
     sound = [kernel for kernel in kernels if is_sound(kernel, parts[ROWS[-1]], dtype)]
-    found: dict[int, dict[str, float]] = {rows: {} for rows in ROWS}
+    found: LinearTimes = {rows: {} for rows in ROWS}
     for kernel in sound or kernels[-1:]:
         packed: dict[int, Any] = {}
         for rows, part in parts.items():
@@ -251,6 +274,8 @@ def _measure(
             else:
                 shortest_s = _shortest_s(kernel, x_MK, packed[part.shape[0]], best_s)
             found[rows][kernel.name] = round(1e6 * shortest_s, 1)
+            if rows == 1 and shortest_s > UNUSABLE * best_s:
+                break
     return found
 
 
@@ -363,7 +388,7 @@ def _read(file: Path) -> dict[str, dict[str, Any]]:
     return {machine: products for machine, products in found.items() if isinstance(products, dict)}
 
 
-def _as_times(record: Any) -> dict[int, dict[str, float]] | None:
+def _as_times(record: Any) -> LinearTimes | None:
     """A record of the file, or None if it is not what `_write` writes."""
     if not isinstance(record, dict) or record.keys() != {str(rows) for rows in ROWS}:
         return None

@@ -177,9 +177,9 @@ def _native_obstacle(weight: Int8Weight) -> str:
 
 WIDENED = LinearKernel("widened", pack_widened, multiply_widened, is_view=True)
 INT8_KERNELS: tuple[LinearKernel[Int8Weight], ...] = (
-    LinearKernel("onednn", pack_onednn, multiply_onednn),
     LinearKernel("native", pack_native, native.multiply, _native_obstacle, is_view=True),
     LinearKernel("int_mm", pack_int_mm, multiply_int_mm, is_view=True),
+    LinearKernel("onednn", pack_onednn, multiply_onednn),
     LinearKernel("int8pack", pack_int8pack, multiply_int8pack, _int8pack_obstacle),
     WIDENED,
 )
