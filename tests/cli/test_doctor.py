@@ -14,7 +14,7 @@ from regard.cli import doctor as doctor_module
 from regard.cli.main import run
 from regard.device import allowed_cpus
 from regard.errors import CheckpointError
-from regard.kernels import choice
+from regard.kernels import choice, native
 from tests.timings import fixed_times
 from tests.tiny import tiny_folder
 
@@ -52,13 +52,14 @@ def test_every_choice_has_its_reason(nano: Path, capsys: pytest.CaptureFixture[s
 
 def test_the_kernels_of_each_format_are_shown_with_their_times(nano: Path, capsys: pytest.CaptureFixture[str]) -> None:
     _, facts = report(capsys)
-    assert set(facts["kernels"]) == {"int8", "int4", "bfloat16"}
+    assert set(facts["kernels"]) == {"int8", "int4", "bfloat16", "float32"}
     for choices in facts["kernels"].values():
         assert [chosen["rows"] for chosen in choices] == list(choice.ROWS)
         assert all(f"{chosen['value']} 7 us" in chosen["reason"] for chosen in choices)
     assert run(["doctor"]) == 0
     text = " ".join(capsys.readouterr().out.split())
-    assert "int8 layers 1 row and more: onednn: onednn 7 us, int_mm 7 us" in text
+    preferred = "native" if native.library() is not None else "int_mm"
+    assert f"int8 layers 1 row and more: {preferred}: {preferred} 7 us" in text
 
 
 def test_nano_is_loaded_and_asked(nano: Path, capsys: pytest.CaptureFixture[str]) -> None:

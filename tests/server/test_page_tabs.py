@@ -211,7 +211,7 @@ def test_a_time_line_goes_to_the_moment(browser: Browser, tmp_path: Path) -> Non
     clip = write_clip(tmp_path / "clip.webm", constant_times(75, 25))
     with serving(VIDEO) as server, opened(browser, f"{server.url}/#video") as page:
         drop(page, clip.read_bytes(), "clip.webm", "video/webm")
-        page.get_by_label("What to do").last.select_option("question")
+        page.get_by_role("combobox", name="What to do").select_option("question")
         page.get_by_label("Question, or what to find").fill("When does it appear?")
         page.get_by_role("button", name="Watch").click()
         out = finished(page)

@@ -189,7 +189,7 @@ def test_one_row_is_measured_with_the_weight_out_of_the_caches(file: Path, monke
 
 
 def test_a_reference_implementation_is_left_after_one_row_and_not_tried_again(file: Path) -> None:
-    """oneDNN has no other for 8-bit codes on some CPUs: 256 rows took ten seconds, and with them the time to measure."""
+    """oneDNN has no other for 8-bit codes on some CPUs: 256 rows took ten seconds, all the time for measuring."""
     asked: list[int] = []
 
     def slow(x_MK: Tensor, packed: Any, bias: Tensor | None) -> Tensor:

@@ -130,6 +130,7 @@ def _kernels() -> dict[str, list[dict[str, Any]]]:
         "int8": choose_linear(INT8_KERNELS, int8, torch.bfloat16, "int8", measurements),
         "int4": choose_linear(INT4_KERNELS, int4, torch.bfloat16, "int4, groups of 128,", measurements),
         "bfloat16": choose_linear(FLOAT_KERNELS, bf16, torch.bfloat16, "bf16", measurements),
+        "float32": choose_linear(FLOAT_KERNELS, FloatWeight(bf16.widened()), torch.float32, "f32", measurements),
     }
     return {
         name: [{"rows": choice.rows, "value": choice.kernel.name, "reason": choice.reason} for choice in choices]

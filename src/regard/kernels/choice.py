@@ -27,8 +27,6 @@ import contextlib
 import json
 import math
 import os
-import platform
-import sys
 import tempfile
 import time
 from bisect import bisect_right
@@ -39,6 +37,8 @@ from typing import Any, Generic, Protocol, Self, TypeVar
 
 import torch
 from torch import Tensor
+
+from regard.kernels.machine import cache_file, is_busy, machine_name
 
 ROWS = (1, 4, 16, 64, 256)
 MIN_GAIN = 1.25
@@ -59,8 +59,6 @@ UNUSABLE = 30.0
 MAX_ERROR = 0.01
 # Of one process; what is not measured by then is measured by the next one.
 MAX_MEASURING_S = 4.0
-_VERSION = 3  # of the kernels: times measured with others are not used
-_FLAGS = ("avx2", "avx512f", "avx512_vnni", "avx_vnni", "avx512_bf16", "avx512_fp16", "amx_bf16", "amx_int8", "i8mm")
 
 
 class StoredWeight(Protocol):
@@ -330,51 +328,6 @@ def is_sound(kernel: LinearKernel[W], weight: W, dtype: torch.dtype) -> bool:
     except (RuntimeError, AttributeError):  # the operator is missing, or has no implementation for this CPU
         return False
     return bool(((found - expected).norm(dim=1) <= kernel.max_error * size.norm(dim=1)).all())
-
-
-def is_busy() -> bool:
-    """Whether more wants to run on this machine than it has CPUs."""
-    if not hasattr(os, "getloadavg"):
-        return False
-    return os.getloadavg()[0] > (os.cpu_count() or 1)
-
-
-def machine_name() -> str:
-    """What the measured times depend on: the CPU and its instruction sets, torch's version, the thread count."""
-    fields = _cpu_fields()
-    flags = set(fields.get("flags", fields.get("Features", "")).split())
-    model = " ".join(fields.get(key, "") for key in ("model name", "model", "stepping")).strip()
-    parts = [
-        model or platform.processor() or platform.machine(),
-        " ".join(flag for flag in _FLAGS if flag in flags) or platform.machine(),
-        f"torch {torch.__version__}",
-        f"kernels {_VERSION}",
-        f"{torch.get_num_threads()} threads",
-    ]
-    return ", ".join(parts)
-
-
-def cache_file() -> Path:
-    """kernels.json in the user's cache folder; XDG_CACHE_HOME is honoured everywhere."""
-    if os.environ.get("XDG_CACHE_HOME"):
-        base = Path(os.environ["XDG_CACHE_HOME"])
-    elif sys.platform == "darwin":
-        base = Path.home() / "Library" / "Caches"
-    elif sys.platform == "win32":
-        base = Path(os.environ.get("LOCALAPPDATA", Path.home() / "AppData" / "Local"))
-    else:
-        base = Path.home() / ".cache"
-    return base / "regard" / "kernels.json"
-
-
-def _cpu_fields() -> dict[str, str]:
-    """The first CPU's fields of /proc/cpuinfo; empty where there is none."""
-    file = Path("/proc/cpuinfo")
-    if not file.is_file():
-        return {}
-    first_cpu = file.read_text(errors="replace").split("\n\n")[0]
-    pairs = (line.partition(":") for line in first_cpu.splitlines())
-    return {key.strip(): value.strip() for key, _, value in pairs}
 
 
 def _read(file: Path) -> dict[str, dict[str, Any]]:

@@ -26,6 +26,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from regard.kernels.machine import cache_file, machine_name
 from regard.kernels.threads import openmp_library
 
 SOURCE = Path(__file__).with_name("native.c")
@@ -62,8 +63,6 @@ def why_not() -> str:
 
 @functools.cache
 def _built() -> tuple[ctypes.CDLL | None, str]:
-    if os.environ.get("REGARD_NATIVE") == "0":
-        return None, "REGARD_NATIVE=0"
     compiler = shutil.which(os.environ.get("CC") or "cc")
     if sys.platform != "linux" or compiler is None:
         return None, "no C compiler was found" if sys.platform == "linux" else f"not tried on {sys.platform}"
@@ -82,8 +81,6 @@ def _built() -> tuple[ctypes.CDLL | None, str]:
 
 def _compiled(command: list[str]) -> Path:
     """The library's file; made if it is not there, complete or not at all."""
-    from regard.kernels.choice import cache_file, machine_name
-
     text = "\n".join([SOURCE.read_text(), *command, machine_name()])
     path = cache_file().with_name(f"native-{hashlib.sha256(text.encode()).hexdigest()[:16]}.so")
     if path.is_file():
