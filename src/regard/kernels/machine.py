@@ -1,4 +1,4 @@
-"""What measured times and compiled code depend on, and where they are kept: the CPU, torch, and the user's cache folder."""
+"""What measured times and compiled code depend on, and where they lie: the CPU, torch, and the user's cache folder."""
 
 from __future__ import annotations
 
