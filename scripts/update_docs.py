@@ -7,6 +7,7 @@ A block stands between `<!-- begin NAME -->` and `<!-- end NAME -->`; what is be
              of folders, what ARCHITECTURE.md says that they hold
     help     what `regard --help` and each command's `--help` say
     nano     the accuracies of regard-nano, from the committed result of `regard eval nano --json`
+    speed    ours and the peers', from the committed results of `regard bench`
 
 `--check` writes nothing and exits with 1 if a file is stale; tests/docs/test_docs.py does the same.
 """
@@ -19,6 +20,7 @@ import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import typer.main
 from typer.testing import CliRunner
@@ -34,6 +36,7 @@ ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "src" / "regard"
 FILES = (ROOT / "README.md", ROOT / "docs" / "cli.md", NANO_FOLDER / "README.md")
 NANO_RESULT = ROOT / "benchmarks" / "nano.json"
+SPEED = ROOT / "benchmarks" / "speed"
 FOLDED = (
     "apps",
     "bench",
@@ -135,11 +138,44 @@ def nano_table() -> str:
     return "\n".join(rows)
 
 
+def speed_table() -> str:
+    """One row per model, case and system of ours; peers with their medians and how many times better ours is."""
+    rows = ["| model | case | ours | median | beside it, in the same run |", "|---|---|---|---|---|"]
+    for folder in sorted(path for path in SPEED.iterdir() if path.is_dir()):
+        result = json.loads((folder / "bench.json").read_text())
+        by_case: dict[str, list[dict[str, Any]]] = {}
+        for row in result["rows"]:
+            if not row["failure"]:
+                by_case.setdefault(row["title"], []).append(row)
+        for title, found in by_case.items():
+            peers = [row for row in found if not row["system"].startswith("regard")]
+            for row in (row for row in found if row["system"].startswith("regard")):
+                beside = [f"{peer['system']} {amount(peer)} ({times(row, peer):.1f}x)" for peer in peers]
+                name = "nano" if result["model"] == "nano" else result["model"].removesuffix(", random weights")
+                rows.append(f"| {name} | {title} | {row['system']} | {amount(row)} | {', '.join(beside) or '-'} |")
+    return "\n".join(rows)
+
+
+def amount(row: dict[str, Any]) -> str:
+    """A median with its unit."""
+    value, unit = row["median"], row["unit"]
+    if unit == "bytes":
+        return f"{value / 1e9:.2f} GB"
+    return f"{1000 * value:.0f} ms" if unit == "s" and value < 1 else f"{value:.3g} {unit}"
+
+
+def times(row: dict[str, Any], peer: dict[str, Any]) -> float:
+    """How many times better `row` is."""
+    ratio: float = row["median"] / peer["median"]
+    return ratio if row["is_more_better"] else 1 / ratio
+
+
 BLOCKS: dict[str, Callable[[], str]] = {
     "models": models_table,
     "tree": tree,
     "help": help_blocks,
     "nano": nano_table,
+    "speed": speed_table,
 }
 
 

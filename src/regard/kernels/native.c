@@ -4,8 +4,8 @@
  *     rms_norm                                              the step between the products
  *     store_rows, attend_rows                               one layer's attention over runs of slots
  *
- * Plain C: the compiler turns the inner loops into whatever vector instructions the machine has (kernels/native.py
- * compiles this file on the machine that runs it). All sums are in float32. A `kind` says what a row of activations
+ * Plain C but for one loop: the compiler turns the inner loops into whatever vector instructions the machine has
+ * (kernels/native.py compiles this file on the machine that runs it). All sums are in float32. A `kind` says what a row of activations
  * is: 0 float32, 1 bfloat16; rows are widened to float32 first and rounded once at the end.
  *
  * Letters: M rows of x, K inputs, N outputs of a product; R rows, H heads, J key heads, D head_dim, S slots.
@@ -14,9 +14,13 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#if defined(__AVX512VNNI__) && defined(__AVX512F__)
+#include <immintrin.h>
+#endif
 
 enum { F32, BF16 };
 #define BLOCK 64 /* outputs that a thread takes at a time */
+#define AHEAD 8192 /* bytes */
 
 static inline float widen(uint16_t half) {
     uint32_t bits = (uint32_t)half << 16;
@@ -65,6 +69,11 @@ static inline float dot_int8(const float *x, const int8_t *w, long count) {
     return sum;
 }
 
+/* Ask for what is needed some rows later: at the end of a page the machine's own prefetcher stops. */
+static inline void ask_for(const void *row, long bytes) {
+    for (long at = 0; at < bytes; at += 64) __builtin_prefetch((const char *)row + at);
+}
+
 /* The rows of x as float32: themselves, or a copy that the caller frees. */
 static float *widened_rows(const void *x, long count, int kind) {
     if (kind == F32) return (float *)x;
@@ -79,11 +88,13 @@ static float *widened_rows(const void *x, long count, int kind) {
         float *rows = widened_rows(x, M * K, kind);                                                                   \
         _Pragma("omp parallel for schedule(static) num_threads(threads) if (N > BLOCK)")                             \
         for (long first = 0; first < N; first += BLOCK)                                                               \
-            for (long n = first; n < N && n < first + BLOCK; n++)                                                     \
+            for (long n = first; n < N && n < first + BLOCK; n++) {                                                   \
+                ask_for(w + n * K + AHEAD / sizeof *w, K * sizeof *w);                                                \
                 for (long m = 0; m < M; m++) {                                                                        \
                     float value = DOT(rows + m * K, w + n * K, K) * SCALE;                                            \
                     put(y, m * N + n, bias ? value + bias[n] : value, kind);                                          \
                 }                                                                                                     \
+            }                                                                                                         \
         if (kind != F32) free(rows);                                                                                  \
     }
 
@@ -91,47 +102,82 @@ LINEAR(linear_f32, float, dot_f32, 1)
 LINEAR(linear_bf16, uint16_t, dot_bf16, 1)
 LINEAR(linear_int8, int8_t, dot_int8, scale[n])
 
+/* Codes of two groups, in the low and the high halves of the bytes, times the rows of x that belong to them. */
+static inline float dot_int4(const uint8_t *codes, const int8_t *low, const int8_t *high, float low_factor,
+                             float high_factor, long group) {
+    int32_t low_sum = 0, high_sum = 0;
+    for (long k = 0; k < group; k++) low_sum += (int32_t)(uint8_t)(codes[k] & 15) * (int32_t)low[k];
+    for (long k = 0; k < group; k++) high_sum += (int32_t)(uint8_t)(codes[k] >> 4) * (int32_t)high[k];
+    return low_factor * (float)low_sum + high_factor * (float)high_sum;
+}
+
+/* A whole row of them: the sum over pairs of groups. factor[g] is for group g, `half` inputs after the pair's first. */
+static inline float dot_row_int4(const uint8_t *codes, const int8_t *x, const float *factor, long pairs, long group) {
+    long half = pairs * group;
+#if defined(__AVX512VNNI__) && defined(__AVX512F__)
+    if (group % 64 == 0) { /* the lanes are added once a row, not once a group */
+        __m512 sum = _mm512_setzero_ps();
+        __m512i fifteen = _mm512_set1_epi8(15);
+        for (long p = 0; p < pairs; p++) {
+            __m512i low = _mm512_setzero_si512(), high = _mm512_setzero_si512();
+            for (long k = p * group; k < (p + 1) * group; k += 64) {
+                __m512i two = _mm512_loadu_si512(codes + k);
+                __m512i upper = _mm512_and_si512(_mm512_srli_epi16(two, 4), fifteen);
+                low = _mm512_dpbusd_epi32(low, _mm512_and_si512(two, fifteen), _mm512_loadu_si512(x + k));
+                high = _mm512_dpbusd_epi32(high, upper, _mm512_loadu_si512(x + half + k));
+            }
+            sum = _mm512_fmadd_ps(_mm512_cvtepi32_ps(low), _mm512_set1_ps(factor[p]), sum);
+            sum = _mm512_fmadd_ps(_mm512_cvtepi32_ps(high), _mm512_set1_ps(factor[p + pairs]), sum);
+        }
+        return _mm512_reduce_add_ps(sum);
+    }
+#endif
+    float value = 0;
+    for (long p = 0; p < pairs; p++) {
+        const int8_t *low = x + p * group;
+        value += dot_int4(codes + p * group, low, low + half, factor[p], factor[p + pairs], group);
+    }
+    return value;
+}
+
 /* 4-bit codes: byte j of a row holds input j in its low half and input j + half in its high half, where half is a whole
  * number of groups; weight = (code - 8) * scale + zero per group. Rows of x are rounded to 8 bits per group, so that a
  * group is one integer dot product; the group's zero multiplies the exact sum. */
 void linear_int4(const void *x, const uint8_t *codes, const uint16_t *scale, const uint16_t *zero, const float *bias,
                  void *y, long M, long N, long K, long group, int kind, int threads) {
-    long num_groups = (K + group - 1) / group, width = num_groups * group, half = width / 2;
+    long G = (K + group - 1) / group, width = G * group, half = width / 2;
     float *rows = widened_rows(x, M * K, kind);
     int8_t *x8 = calloc(M * width, 1);
-    float *step = malloc(M * num_groups * 4), *sum = malloc(M * num_groups * 4), *offset = malloc(M * num_groups * 4);
-    for (long i = 0; i < M * num_groups; i++) {
-        long m = i / num_groups, first = i % num_groups * group, count = first + group < K ? group : K - first;
+    float *step = malloc(M * G * 4), *sum = malloc(M * G * 4), *offset = malloc(M * G * 4);
+    for (long i = 0; i < M * G; i++) {
+        long m = i / G, first = i % G * group, count = first + group < K ? group : K - first;
         const float *part = rows + m * K + first;
         int8_t *part8 = x8 + m * width + first;
         float most = 0, total = 0;
         int32_t total8 = 0;
-        for (long k = 0; k < count; k++) most = fmaxf(most, fabsf(part[k])), total += part[k];
+        for (long k = 0; k < count; k++) most = fmaxf(most, fabsf(part[k]));
+        for (long k = 0; k < count; k++) total += part[k];
         float inverse = most > 0 ? 127 / most : 0;
-        for (long k = 0; k < count; k++) total8 += part8[k] = (int8_t)lrintf(part[k] * inverse);
+        for (long k = 0; k < count; k++) part8[k] = (int8_t)lrintf(part[k] * inverse);
+        for (long k = 0; k < count; k++) total8 += part8[k];
         step[i] = most / 127;
         sum[i] = total;
-        offset[i] = 8 * total8;
+        offset[i] = -8 * step[i] * (float)total8;
     }
 #pragma omp parallel for schedule(static) num_threads(threads) if (N > BLOCK)
-    for (long first = 0; first < N; first += BLOCK)
-        for (long n = first; n < N && n < first + BLOCK; n++)
+    for (long first = 0; first < N; first += BLOCK) {
+        float factor[G];
+        for (long n = first; n < N && n < first + BLOCK; n++) {
+            const uint16_t *scales = scale + n * G;
+            ask_for(codes + n * half + AHEAD, half);
             for (long m = 0; m < M; m++) {
-                float value = bias ? bias[n] : 0;
-                for (long low = 0; low < num_groups / 2; low++) {
-                    const uint8_t *part = codes + n * half + low * group;
-                    long high = low + num_groups / 2, at = m * num_groups;
-                    const int8_t *x_low = x8 + m * width + low * group, *x_high = x_low + half;
-                    int32_t dot_low = 0, dot_high = 0;
-                    for (long k = 0; k < group; k++) dot_low += (int32_t)(uint8_t)(part[k] & 15) * (int32_t)x_low[k];
-                    for (long k = 0; k < group; k++) dot_high += (int32_t)(uint8_t)(part[k] >> 4) * (int32_t)x_high[k];
-                    value += widen(scale[n * num_groups + low]) * step[at + low] * ((float)dot_low - offset[at + low]) +
-                             widen(zero[n * num_groups + low]) * sum[at + low];
-                    value += widen(scale[n * num_groups + high]) * step[at + high] * ((float)dot_high - offset[at + high]) +
-                             widen(zero[n * num_groups + high]) * sum[at + high];
-                }
-                put(y, m * N + n, value, kind);
+                for (long g = 0; g < G; g++) factor[g] = widen(scales[g]) * step[m * G + g];
+                float value = dot_row_int4(codes + n * half, x8 + m * width, factor, G / 2, group);
+                value += dot_bf16(offset + m * G, scales, G) + dot_bf16(sum + m * G, zero + n * G, G);
+                put(y, m * N + n, bias ? value + bias[n] : value, kind);
             }
+        }
+    }
     free(x8), free(step), free(sum), free(offset);
     if (kind != F32) free(rows);
 }
