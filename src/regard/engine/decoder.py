@@ -61,7 +61,7 @@ class Decoder:
         """
         cos_RD, sin_RD = mrope_cos_sin(position_ids_3R, self.inv_freq_F, self.axes_F, self.scale)
         is_native = cache.runs is not None
-        norm = native.rms_norm if is_native else rms_norm
+        norm = native.rms_norm if cache.is_native else rms_norm
         if not is_native:
             sin_RD[:, : self.head_dim // 2].neg_()
             cos_R1D, sin_R1D = cos_RD.to(x_RH.dtype)[:, None], sin_RD.to(x_RH.dtype)[:, None]
@@ -125,4 +125,11 @@ def product(linear: nn.Module) -> Product:
 def swiglu(mlp: MLP) -> Product:
     """A dense feed-forward layer."""
     gate, up, down = product(mlp.gate_proj), product(mlp.up_proj), product(mlp.down_proj)
-    return lambda x: down(F.silu(gate(x)).mul_(up(x)))
+
+    def forward(x_RH: Tensor) -> Tensor:
+        gate_RI, up_RI = gate(x_RH), up(x_RH)
+        if gate_RI.dtype == torch.bfloat16 and gate_RI.device.type == "cpu" and native.library() is not None:
+            return down(native.silu_mul_(gate_RI, up_RI))
+        return down(F.silu(gate_RI).mul_(up_RI))
+
+    return forward

@@ -57,6 +57,11 @@ class StepCache:
         else:
             self._plan = plan_step(spans, 2 * keys.shape[0] * keys.shape[2] * keys.itemsize, keys.dtype, keys.device)
 
+    @property
+    def is_native(self) -> bool:
+        """Whether the steps between the products are native.c's."""
+        return self._cache.is_native
+
     def attend(self, layer: int, q_RND: Tensor, k_RKD: Tensor, v_RKD: Tensor) -> Tensor:
         """Store the rows' keys and values, then attend. Returns (R, N, D)."""
         keys_KSD, values_KSD = self._cache.keys[layer], self._cache.values[layer]

@@ -1,6 +1,8 @@
 """Attention: PyTorch's fused kernel, or plain matrix products where those are faster.
 
     fused   scaled_dot_product_attention: never holds the (T, S) matrix; every inference, every GPU
+    tiles   the same in native_attention.c, for bfloat16 on CPUs with AVX-512's dot product of it, where PyTorch's
+            kernel multiplies at float32 speed: a quarter of the time for 1,200 patches
     plain   training on a CPU with up to PLAIN_MAX_TOKENS tokens: the fused kernel's backward pass runs at float32
             speed and took 1.3 to 7 times as long as bfloat16 matrix products (40 to 360 tokens, one core with AMX);
             with 800 tokens the plain one took 2.5 times as long, because it holds the matrix of all pairs
@@ -14,6 +16,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from regard.kernels import native
+
 PLAIN_MAX_TOKENS = 384
 
 
@@ -22,6 +26,9 @@ def attention(q_BNTD: Tensor, k_BKSD: Tensor, v_BKSD: Tensor, *, is_causal: bool
     is_training = q_BNTD.requires_grad and torch.is_grad_enabled()
     if is_training and q_BNTD.device.type == "cpu" and k_BKSD.shape[2] <= PLAIN_MAX_TOKENS:
         return plain_attention(q_BNTD, k_BKSD, v_BKSD, is_causal=is_causal)
+    needs_gradient = torch.is_grad_enabled() and any(tensor.requires_grad for tensor in (q_BNTD, k_BKSD, v_BKSD))
+    if not needs_gradient and native.can_attend_tiles(q_BNTD, k_BKSD, v_BKSD):
+        return native.attend_tiles(q_BNTD, k_BKSD, v_BKSD, is_causal=is_causal)[0]
     return F.scaled_dot_product_attention(q_BNTD, k_BKSD, v_BKSD, is_causal=is_causal, enable_gqa=True)
 
 

@@ -61,6 +61,8 @@ def quantise_rows(x_MK: Tensor) -> tuple[Tensor, Tensor]:
 
     Shapes:  x (M, K) of any float dtype; returns (M, K) int8 and (M, 1) float32.
     """
+    if x_MK.device.type == "cpu" and x_MK.dtype in native.KINDS and native.library() is not None:
+        return native.quantise_rows(x_MK)
     num_rows, num_inputs = x_MK.shape
     chunk = max(1, _CHUNK_VALUES * torch.get_num_threads() // max(1, num_inputs))
     if num_rows <= chunk:
@@ -117,7 +119,10 @@ def multiply_int_mm(x_MK: Tensor, packed: Any, bias: Tensor | None) -> Tensor:
     """The int32 product, then both scales."""
     codes_KN, scale_N = packed
     codes_MK, x_scale_M1 = quantise_rows(x_MK)
-    product_MN = torch._int_mm(codes_MK, codes_KN) * scale_N
+    product_MN = torch._int_mm(codes_MK, codes_KN)
+    if x_MK.device.type == "cpu" and x_MK.dtype in native.KINDS and native.library() is not None:
+        return native.finish_rows(product_MN, x_scale_M1, scale_N, bias, x_MK.dtype)
+    product_MN = product_MN * scale_N
     return _finish(product_MN, x_scale_M1, bias, x_MK.dtype)
 
 

@@ -1,10 +1,13 @@
-/* Work on a few rows, which PyTorch's operators leave to single threads or drown in their own overhead.
+/* Work that PyTorch's operators leave to single threads, do in many passes, or drown in their own overhead.
  *
  *     linear_f32, linear_bf16, linear_int8, linear_int4     y = x @ w.T + bias: each weight is read once, by all threads
  *     rms_norm                                              the step between the products
  *     store_rows, attend_rows                               one layer's attention over runs of slots
+ *     quantise_rows, finish_rows                            what stands before and after an integer product of many rows
+ *     gelu_rows, silu_rows                                  the nonlinear step between two products of many rows
+ *     attend_tiles                                          attention of many rows (native_attention.c)
  *
- * Plain C but for one loop: the compiler turns the inner loops into whatever vector instructions the machine has
+ * Plain C but for one loop here and the tiles: the compiler turns the inner loops into whatever vector instructions the machine has
  * (kernels/native.py compiles this file on the machine that runs it). All sums are in float32. A `kind` says what a row of activations
  * is: 0 float32, 1 bfloat16; rows are widened to float32 first and rounded once at the end.
  *
@@ -14,7 +17,7 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
-#if defined(__AVX512VNNI__) && defined(__AVX512F__)
+#if defined(__AVX512F__)
 #include <immintrin.h>
 #endif
 
@@ -183,16 +186,20 @@ void linear_int4(const void *x, const uint8_t *codes, const uint16_t *scale, con
 }
 
 /* y = x / sqrt(mean(x^2) + eps) * gain, for M rows of K. */
-void rms_norm(const void *x, const float *gain, void *y, long M, long K, float eps, int kind) {
-    float *rows = widened_rows(x, M * K, kind), *out = malloc(K * 4);
-    for (long m = 0; m < M; m++) {
-        const float *row = rows + m * K;
-        float factor = 1 / sqrtf(dot_f32(row, row, K) / (float)K + eps);
-        for (long k = 0; k < K; k++) out[k] = row[k] * factor * gain[k];
-        store((char *)y + m * K * (kind == F32 ? 4 : 2), out, K, kind);
+void rms_norm(const void *x, const float *gain, void *y, long M, long K, float eps, int kind, int threads) {
+    long size = K * (kind == F32 ? 4 : 2);
+#pragma omp parallel num_threads(threads) if (M * K > 32768)
+    {
+        float *row = malloc(K * 4);
+#pragma omp for schedule(static)
+        for (long m = 0; m < M; m++) {
+            load(row, (const char *)x + m * size, K, kind);
+            float factor = 1 / sqrtf(dot_f32(row, row, K) / (float)K + eps);
+            for (long k = 0; k < K; k++) row[k] *= factor * gain[k];
+            store((char *)y + m * size, row, K, kind);
+        }
+        free(row);
     }
-    free(out);
-    if (kind != F32) free(rows);
 }
 
 /* One row of heads: normalise, scale by the gain, rotate. cos and sin have D values, both halves alike. */
@@ -270,3 +277,97 @@ void attend_rows(const float *turned, const void *keys, const void *values, cons
         free(scores);
     }
 }
+
+/* Codes of M rows of K, each by its own largest absolute value, which becomes 127; a row of zeros has a scale, too. */
+void quantise_rows(const void *x, int8_t *codes, float *scale, long M, long K, int kind, int threads) {
+#pragma omp parallel num_threads(threads) if (M * K > 16384)
+    {
+        float *row = malloc(K * 4);
+#pragma omp for schedule(static)
+        for (long m = 0; m < M; m++) {
+            load(row, (const char *)x + m * K * (kind == F32 ? 4 : 2), K, kind);
+            float most;
+            int32_t bits, most_bits = 0x0da24260; /* of 1e-30; bits of positive numbers are in their order */
+            for (long k = 0; k < K; k++) {
+                memcpy(&bits, row + k, 4);
+                bits &= 0x7fffffff;
+                most_bits = bits > most_bits ? bits : most_bits;
+            }
+            memcpy(&most, &most_bits, 4);
+            float inverse = 127 / most;
+            for (long k = 0; k < K; k++) codes[m * K + k] = (int8_t)(int32_t)rintf(row[k] * inverse);
+            scale[m] = most / 127;
+        }
+        free(row);
+    }
+}
+
+/* y = product * scale[n] * row_scale[m] + bias[n], rounded once. */
+void finish_rows(const int32_t *product, const float *row_scale, const float *scale, const float *bias, void *y, long M,
+                 long N, int kind, int threads) {
+#pragma omp parallel num_threads(threads) if (M * N > 16384)
+    {
+        float *row = malloc(N * 4);
+#pragma omp for schedule(static)
+        for (long m = 0; m < M; m++) {
+            const int32_t *sum = product + m * N;
+            if (bias) for (long n = 0; n < N; n++) row[n] = (float)sum[n] * scale[n] * row_scale[m] + bias[n];
+            else for (long n = 0; n < N; n++) row[n] = (float)sum[n] * scale[n] * row_scale[m];
+            store((char *)y + m * N * (kind == F32 ? 4 : 2), row, N, kind);
+        }
+        free(row);
+    }
+}
+
+/* 2^x within 1e-6, in a form that the compiler turns into vectors. */
+static inline float power_of_two(float x) {
+    x = x < -126 ? -126 : x > 126 ? 126 : x;
+    float whole = rintf(x), part = x - whole, value = 1.54035304e-4f, scale;
+    value = value * part + 1.33335581e-3f;
+    value = value * part + 9.61812911e-3f;
+    value = value * part + 5.55041087e-2f;
+    value = value * part + 2.40226507e-1f;
+    value = value * part + 6.93147181e-1f;
+    value = value * part + 1;
+    int32_t bits = ((int32_t)whole + 127) * (1 << 23);
+    memcpy(&scale, &bits, 4);
+    return value * scale;
+}
+
+/* gate = gate * sigmoid(gate) * up, in place. */
+void silu_rows(void *gate, const void *up, long M, long K, int kind, int threads) {
+    long size = K * (kind == F32 ? 4 : 2);
+#pragma omp parallel num_threads(threads) if (M * K > 16384)
+    {
+        float *row = malloc(K * 8), *factor = row + K;
+#pragma omp for schedule(static)
+        for (long m = 0; m < M; m++) {
+            load(row, (char *)gate + m * size, K, kind);
+            load(factor, (const char *)up + m * size, K, kind);
+            for (long k = 0; k < K; k++) row[k] = row[k] * factor[k] / (1 + power_of_two(-1.44269504f * row[k]));
+            store((char *)gate + m * size, row, K, kind);
+        }
+        free(row);
+    }
+}
+
+/* GELU in its tanh form, in place: x * sigmoid(2 u), u = sqrt(2 / pi) * (x + 0.044715 x^3). */
+void gelu_rows(void *x, long M, long K, int kind, int threads) {
+#pragma omp parallel num_threads(threads) if (M * K > 16384)
+    {
+        float *row = malloc(K * 4);
+#pragma omp for schedule(static)
+        for (long m = 0; m < M; m++) {
+            void *at = (char *)x + m * K * (kind == F32 ? 4 : 2);
+            load(row, at, K, kind);
+            for (long k = 0; k < K; k++) {
+                float value = row[k], power = -2.3022082f * (value + 0.044715f * value * value * value); /* 2 u log2 e */
+                row[k] = value / (1 + power_of_two(power));
+            }
+            store(at, row, K, kind);
+        }
+        free(row);
+    }
+}
+
+#include "native_attention.c"

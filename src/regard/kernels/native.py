@@ -6,7 +6,8 @@ than a CPU computes, `library()` is None and PyTorch's own operators do the work
 `regard doctor`.
 
 Threads are OpenMP's, in the same pool as PyTorch's: two pools would wait for each other on few cores.
-Shape letters: M rows of x, K inputs, N outputs; R rows, H query heads, J key heads, D head_dim, S slots.
+Shape letters: M rows of x, K inputs, N outputs; R rows, H query heads, J key heads, D head_dim, S slots. Attention of
+many rows: B batch, N query heads, K key heads, T queries, S keys.
 """
 
 from __future__ import annotations
@@ -30,8 +31,10 @@ from regard.kernels.machine import cache_file, machine_name
 from regard.kernels.threads import openmp_library
 
 SOURCE = Path(__file__).with_name("native.c")
+_SOURCES = (SOURCE, Path(__file__).with_name("native_attention.c"))
 KINDS = {torch.float32: 0, torch.bfloat16: 1}
 MAX_ROWS = 8  # above, PyTorch's products have enough to do
+MIN_QUERIES = 16  # of attend_tiles; below, laying out the keys costs more than it saves
 COMPILE_TIMEOUT_S = 60
 # No -ffast-math: linked into a library, it would have the whole process flush denormal numbers.
 _FLAGS = (
@@ -45,10 +48,17 @@ _SIGNATURES = {
     "linear_bf16": (_P, _P, _P, _P, _P, _I, _I, _I, ctypes.c_int, ctypes.c_int),
     "linear_int8": (_P, _P, _P, _P, _P, _I, _I, _I, ctypes.c_int, ctypes.c_int),
     "linear_int4": (_P, _P, _P, _P, _P, _P, _I, _I, _I, _I, ctypes.c_int, ctypes.c_int),
-    "rms_norm": (_P, _P, _P, _I, _I, _F, ctypes.c_int),
+    "rms_norm": (_P, _P, _P, _I, _I, _F, ctypes.c_int, ctypes.c_int),
+    "silu_rows": (_P, _P, _I, _I, ctypes.c_int, ctypes.c_int),
     "store_rows": (*(_P,) * 11, *(_I,) * 5, _F, ctypes.c_int),
     "attend_rows": (*(_P,) * 7, *(_I,) * 5, ctypes.c_int, ctypes.c_int),
+    "quantise_rows": (_P, _P, _P, _I, _I, ctypes.c_int, ctypes.c_int),
+    "gelu_rows": (_P, _I, _I, ctypes.c_int, ctypes.c_int),
+    "finish_rows": (*(_P,) * 5, _I, _I, ctypes.c_int, ctypes.c_int),
+    "attend_tiles": (*(_P,) * 8, *(_I,) * 6, ctypes.c_int, ctypes.c_int),
+    "has_attend_tiles": (),
 }
+_RETURNING = ("attend_tiles", "has_attend_tiles")
 
 
 def library() -> ctypes.CDLL | None:
@@ -75,13 +85,13 @@ def _built() -> tuple[ctypes.CDLL | None, str]:
         return None, f"{compiler} failed ({type(error).__name__})"
     for name, types in _SIGNATURES.items():
         function = getattr(loaded, name)
-        function.argtypes, function.restype = types, None
+        function.argtypes, function.restype = types, ctypes.c_int if name in _RETURNING else None
     return loaded, ""
 
 
 def _compiled(command: list[str]) -> Path:
     """The library's file; made if it is not there, complete or not at all."""
-    text = "\n".join([SOURCE.read_text(), *command, machine_name()])
+    text = "\n".join([*(source.read_text() for source in _SOURCES), *command, machine_name()])
     path = cache_file().with_name(f"native-{hashlib.sha256(text.encode()).hexdigest()[:16]}.so")
     if path.is_file():
         return path
@@ -137,12 +147,94 @@ def multiply(x_MK: Tensor, weight: Weight, bias: Tensor | None) -> Tensor:
     return out_MN
 
 
+def quantise_rows(x_MK: Tensor) -> tuple[Tensor, Tensor]:
+    """Codes and a scale for each row of a float32 or bfloat16 x. Returns (M, K) int8 and (M, 1) float32."""
+    functions = library()
+    assert functions is not None
+    x_MK = x_MK.contiguous()
+    codes_MK, scale_M1 = torch.empty(x_MK.shape, dtype=torch.int8), torch.empty(x_MK.shape[0], 1)
+    pointers = (x_MK.data_ptr(), codes_MK.data_ptr(), scale_M1.data_ptr())
+    functions.quantise_rows(*pointers, *x_MK.shape, KINDS[x_MK.dtype], torch.get_num_threads())
+    return codes_MK, scale_M1
+
+
+def finish_rows(
+    product_MN: Tensor, row_scale_M1: Tensor, scale_N: Tensor, bias_N: Tensor | None, dtype: torch.dtype
+) -> Tensor:
+    """An int32 product times both scales plus bias, in float32 or bfloat16. All contiguous; returns (M, N)."""
+    functions = library()
+    assert functions is not None
+    wide = None if bias_N is None else bias_N.float()
+    out_MN = torch.empty(product_MN.shape, dtype=dtype)
+    given = (product_MN.data_ptr(), row_scale_M1.data_ptr(), scale_N.data_ptr(), 0 if wide is None else wide.data_ptr())
+    functions.finish_rows(*given, out_MN.data_ptr(), *out_MN.shape, KINDS[dtype], torch.get_num_threads())
+    return out_MN
+
+
+def gelu_(x_MK: Tensor) -> Tensor:
+    """GELU in its tanh form, written over a dense float32 or bfloat16 x."""
+    functions = library()
+    assert functions is not None
+    num_rows, size = x_MK.shape
+    functions.gelu_rows(x_MK.data_ptr(), num_rows, size, KINDS[x_MK.dtype], torch.get_num_threads())
+    return x_MK
+
+
+@functools.cache
+def has_attend_tiles() -> bool:
+    """Whether `attend_tiles` works here and pays: with AMX PyTorch's own kernel multiplies in bfloat16, too."""
+    functions = library()
+    return functions is not None and bool(functions.has_attend_tiles()) and "amx" not in machine_name()
+
+
+def can_attend_tiles(q_BNTD: Tensor, k_BKSD: Tensor, v_BKSD: Tensor) -> bool:
+    """Whether `attend_tiles` takes these: bfloat16 on a CPU, many queries, dense heads."""
+    num_queries = q_BNTD.shape[2]
+    return (
+        q_BNTD.dtype == k_BKSD.dtype == v_BKSD.dtype == torch.bfloat16
+        and q_BNTD.device.type == "cpu"
+        and MIN_QUERIES <= num_queries <= k_BKSD.shape[2]
+        and all(tensor.stride(-1) == 1 for tensor in (q_BNTD, k_BKSD, v_BKSD))
+        and has_attend_tiles()
+    )
+
+
+def attend_tiles(q_BNTD: Tensor, k_BKSD: Tensor, v_BKSD: Tensor, *, is_causal: bool) -> tuple[Tensor, Tensor]:
+    """Softmax attention, scaled by D ** -0.5; if `is_causal`, the last query sees all keys, the one before it one less.
+
+    Shapes:  returns (B, N, T, D), dense as (B, T, N, D), and the scores' log-sum-exp (B, N, T) float32.
+    Errors:  MemoryError.
+    """
+    functions = library()
+    assert functions is not None
+    batch, num_heads, num_queries, head_dim = q_BNTD.shape
+    num_key_heads, num_keys = k_BKSD.shape[1:3]
+    out_BTND = q_BNTD.new_empty(batch, num_queries, num_heads, head_dim)
+    log_sum_BNT = torch.empty(batch, num_heads, num_queries)
+    tensors = (q_BNTD, k_BKSD, v_BKSD)
+    steps = [(ctypes.c_int64 * 3)(*tensor.stride()[:3]) for tensor in tensors]
+    sizes = (batch, num_heads, num_key_heads, num_queries, num_keys, head_dim)
+    pointers = [tensor.data_ptr() for tensor in (*tensors, out_BTND, log_sum_BNT)]
+    if not functions.attend_tiles(*pointers, *steps, *sizes, is_causal, torch.get_num_threads()):
+        raise MemoryError(f"no room to lay out {num_keys} keys for attention")
+    return out_BTND.transpose(1, 2), log_sum_BNT
+
+
+def silu_mul_(gate_MK: Tensor, up_MK: Tensor) -> Tensor:
+    """silu(gate) * up, written over gate. Both dense, float32 or bfloat16."""
+    functions = library()
+    assert functions is not None
+    pointers = (gate_MK.data_ptr(), up_MK.data_ptr())
+    functions.silu_rows(*pointers, *gate_MK.shape, KINDS[gate_MK.dtype], torch.get_num_threads())
+    return gate_MK
+
+
 def rms_norm(x_MK: Tensor, gain_K: Tensor, eps: float) -> Tensor:
     """Rows over the root of their mean square, times a float32 gain. Both contiguous."""
     out_MK = torch.empty_like(x_MK)
-    num_rows, size = x_MK.shape
+    pointers = (x_MK.data_ptr(), gain_K.data_ptr(), out_MK.data_ptr())
     _built()[0].rms_norm(  # type: ignore[union-attr]
-        x_MK.data_ptr(), gain_K.data_ptr(), out_MK.data_ptr(), num_rows, size, eps, KINDS[x_MK.dtype]
+        *pointers, *x_MK.shape, eps, KINDS[x_MK.dtype], torch.get_num_threads()
     )
     return out_MK
 

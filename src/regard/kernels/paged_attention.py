@@ -31,6 +31,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from regard.kernels import native
+
 PagedAttention = Callable[[Tensor, Tensor, Tensor, Tensor, Tensor, "Plan"], Tensor]
 
 # Bytes that are copied in the time of one call of the kernel, and the calls that merging runs is worth (measured).
@@ -134,6 +136,12 @@ def runs_attention(
             out_RKGD[span.row] = _flash(q_RKGD[span.row : span.row + 1], k, v, is_causal=False)[0][0]
             continue
         rows = slice(span.row, span.row + span.count)
+        if len(span.runs) == 1:
+            ((start, length),) = span.runs
+            seen = (q_RND[rows].transpose(0, 1)[None], *(x.narrow(2, start, length) for x in (keys_1KSD, values_1KSD)))
+            if native.can_attend_tiles(*seen):  # past and chunk at once
+                out_RND[rows] = native.attend_tiles(*seen, is_causal=True)[0][0].transpose(0, 1)
+                continue
         # (1, K, G * T, D): all queries that meet the same keys side by side.
         q_KGTD = q_RND[rows].view(span.count, num_key_heads, -1, head_dim).permute(1, 2, 0, 3)
         q_1KQD = q_KGTD.reshape(1, num_key_heads, -1, head_dim)
@@ -161,6 +169,8 @@ def _side_by_side(keys_KSD: Tensor, values_KSD: Tensor, gathered: Gathered) -> t
 
 def _flash(q: Tensor, k: Tensor, v: Tensor, *, is_causal: bool, mask: Tensor | None = None) -> tuple[Tensor, Tensor]:
     """Output and log-sum-exp of the scores."""
+    if mask is None and native.can_attend_tiles(q, k, v):
+        return native.attend_tiles(q, k, v, is_causal=is_causal)
     out, log_sum = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu(q, k, v, 0.0, is_causal, attn_mask=mask)
     return out, log_sum
 

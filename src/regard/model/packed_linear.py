@@ -18,6 +18,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from regard.kernels import native
 from regard.kernels.choice import LinearChoice, LinearProduct, Measurements, choose_linear
 from regard.kernels.floats import FLOAT_KERNELS, WIDENED, FloatWeight, kind_of, multiply_onednn_gelu, pack_onednn
 from regard.kernels.int4 import INT4_KERNELS, Int4Weight
@@ -79,6 +80,17 @@ class PackedVisionMLP(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return self.linear_fc2(multiply_onednn_gelu(x, self.linear_fc1, self.bias))
+
+
+class NativeVisionMLP(nn.Module):
+    """`VisionMLP` around layers that are packed already, with the GELU of native.c: a tenth of PyTorch's time."""
+
+    def __init__(self, mlp: VisionMLP) -> None:
+        super().__init__()
+        self.linear_fc1, self.linear_fc2 = mlp.linear_fc1, mlp.linear_fc2
+
+    def forward(self, x_PH: Tensor) -> Tensor:
+        return self.linear_fc2(native.gelu_(self.linear_fc1(x_PH)))
 
 
 class IntegerLinear(nn.Module, ABC):

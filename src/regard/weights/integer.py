@@ -28,6 +28,7 @@ import torch
 from torch import Tensor, nn
 
 from regard.errors import ConfigError
+from regard.kernels import native
 from regard.kernels.choice import Measurements
 from regard.kernels.int4 import GROUP_SIZES, quantise_int4
 from regard.kernels.int8 import quantise_int8
@@ -40,6 +41,7 @@ from regard.model.packed_linear import (
     Int8Linear,
     IntegerExperts,
     IntegerLinear,
+    NativeVisionMLP,
     PackedLinear,
     PackedVisionMLP,
     can_fuse_gelu,
@@ -103,6 +105,11 @@ def prepare_integer_layers(model: Qwen3VL, dtype: torch.dtype) -> None:
     for layer in layers:
         assert measurements is not None
         layer.prepare(dtype, measurements)
+    if model.device.type != "cpu" or dtype not in native.KINDS or native.library() is None:
+        return
+    for name, module in list(model.named_modules()):
+        if isinstance(module, VisionMLP) and isinstance(module.linear_fc1, IntegerLinear):
+            _replace(model, name, NativeVisionMLP(module))
 
 
 def quantise_model(
