@@ -181,10 +181,14 @@ def gelu_(x_MK: Tensor) -> Tensor:
 
 
 @functools.cache
-def has_attend_tiles() -> bool:
-    """Whether `attend_tiles` works here and pays: with AMX PyTorch's own kernel multiplies in bfloat16, too."""
+def why_no_attend_tiles() -> str:
+    """Why PyTorch's kernel attends many rows in bfloat16; empty where `attend_tiles` does."""
     functions = library()
-    return functions is not None and bool(functions.has_attend_tiles()) and "amx" not in machine_name()
+    if functions is None:
+        return why_not()
+    if not functions.has_attend_tiles():
+        return "this CPU has no AVX-512 dot product of bfloat16"
+    return "with AMX it multiplies in bfloat16, too" if "amx" in machine_name() else ""
 
 
 def can_attend_tiles(q_BNTD: Tensor, k_BKSD: Tensor, v_BKSD: Tensor) -> bool:
@@ -195,7 +199,7 @@ def can_attend_tiles(q_BNTD: Tensor, k_BKSD: Tensor, v_BKSD: Tensor) -> bool:
         and q_BNTD.device.type == "cpu"
         and MIN_QUERIES <= num_queries <= k_BKSD.shape[2]
         and all(tensor.stride(-1) == 1 for tensor in (q_BNTD, k_BKSD, v_BKSD))
-        and has_attend_tiles()
+        and not why_no_attend_tiles()
     )
 
 

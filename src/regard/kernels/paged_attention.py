@@ -6,7 +6,8 @@
 One pair of ways, chosen by the device:
 
     runs       CPU: PyTorch's flash kernel reads every run where it lies, as a view, and returns the log-sum-exp of
-               its scores; the parts of several runs are then merged exactly. Nothing is copied.
+               its scores; the parts of several runs are then merged exactly. Nothing is copied. Chunks in bfloat16
+               go to native_attention.c where it is faster; with one run that is one call for past and chunk.
     gathered   any other device: the past is gathered into one tensor, and the fused attention runs with a mask
 
 On both, decoding rows (and their guesses) with short pasts are gathered, all of them into one call: below some hundred
