@@ -119,7 +119,7 @@ def _attention() -> dict[str, str]:
         return {"value": "PyTorch's", "reason": obstacle}
     return {
         "value": "tiles",
-        "reason": "with AVX-512's bfloat16 dot product; PyTorch's kernel takes four times as long",
+        "reason": "AVX-512's bfloat16 dot product; PyTorch's kernel takes four times as long",
     }
 
 
