@@ -161,7 +161,9 @@ def amount(row: dict[str, Any]) -> str:
     value, unit = row["median"], row["unit"]
     if unit == "bytes":
         return f"{value / 1e9:.2f} GB"
-    return f"{1000 * value:.0f} ms" if unit == "s" and value < 1 else f"{value:.3g} {unit}"
+    if unit == "s" and value < 1:
+        return f"{1000 * value:.0f} ms"
+    return f"{value:,.0f} {unit}" if value >= 100 else f"{value:.3g} {unit}"
 
 
 def times(row: dict[str, Any], peer: dict[str, Any]) -> float:
