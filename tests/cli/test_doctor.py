@@ -46,7 +46,7 @@ def test_the_facts_are_those_of_this_machine(nano: Path, capsys: pytest.CaptureF
 def test_every_choice_has_its_reason(nano: Path, capsys: pytest.CaptureFixture[str]) -> None:
     _, facts = report(capsys)
     choices = [*facts["choices"].values(), facts["nano"]["device"], facts["nano"]["dtype"]]
-    assert len(choices) == 4
+    assert len(choices) == 5
     assert all(choice["value"] and choice["reason"] for choice in choices)
 
 

@@ -67,7 +67,7 @@ def quickly(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 def soaked(respond: Callable[[Any], Answer], **state: Any) -> dict[str, Any]:
     with fake_server(respond=respond) as server:
-        return soak.soak(Scripted(server.url, **state), num_clients=4, minutes=0.02)
+        return soak.soak(Scripted(server.url, **state), num_clients=4, minutes=0.04)
 
 
 def test_a_good_server_passes_and_every_kind_of_request_was_made() -> None:
