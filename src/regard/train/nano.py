@@ -5,9 +5,8 @@
     look2     the same with all fonts, several lines, more screens              tower + dense heads
     talk      all tasks as conversations, dense truth kept as a second loss     everything
     find      short conversations about what is where, above all                everything
-    polish    all tasks; the learning rate falls to 2 %                         everything
-    read      lines above all, a little of every other task; the rate falls     everything
-              again, and the moving average ships
+    polish    all tasks; the learning rate falls to 2 %, and the moving         everything
+              average ships
 
 Run it with `regard train nano --out RUN`; it saves often and continues where it stopped.
 """
@@ -28,7 +27,7 @@ from regard.train.world.shapes import SHAPES
 from regard.train.world.turns import screen_turns
 
 VOCAB_SIZE = 1280
-TALK_STEPS, FIND_STEPS, POLISH_STEPS, READ_STEPS = 4430, 6000, 2000, 4000
+TALK_STEPS, FIND_STEPS, POLISH_STEPS = 4430, 6000, 2000
 
 CONFIG: dict[str, Any] = {
     "architectures": ["Qwen3VLForConditionalGeneration"],
@@ -185,27 +184,7 @@ def stages(
         final_lr_factor=0.02,
         shares=shares,
     )
-    # Lines cost a tenth of a screen: short steps with many of them make the reader, and a little of the rest keeps it.
-    kept = {"screens": 4, "actions": 2, "scenes": 8, "spatial": 2, "documents": 2, "figures": 2, "turned": 0}
-    read = Stage(
-        "read",
-        READ_STEPS,
-        1.5e-3,
-        tower_lr_factor=0.7,
-        warmup_steps=20,
-        final_lr_factor=0.02,
-        shares=(
-            replace(seen("pages", 24, page), name="pages seen"),
-            TaskShare("lines", 32, partial(lines.make, held_out=False), has_one_size=True),
-            TaskShare("strips", 12, partial(document_strips.make_strip, held_out=False), has_one_size=True),
-            *(
-                replace(share, count=kept.get(share.name, share.count))
-                for share in shares
-                if share.name not in ("pages seen", "lines", "strips") and kept.get(share.name, 1)
-            ),
-        ),
-    )
-    return (look, look2, talk_stage, find, polish, read)
+    return (look, look2, talk_stage, find, polish)
 
 
 def generators(screen_bank: ScreenBank) -> tuple[Generator, ...]:
