@@ -11,6 +11,8 @@ from regard.kernels import native
 from regard.kernels.attention import attention
 from regard.kernels.int8 import MAX_CODE
 from regard.kernels.paged_attention import Plan, Span, runs_attention
+from regard.kernels.turn import turn
+from regard.model.rope import rotate
 
 needs_library = pytest.mark.skipif(native.library() is None, reason=f"no native kernels: {native.why_not()}")
 has_tiles = native.library() is not None and bool(native.library().has_attend_tiles())  # type: ignore[union-attr]
@@ -20,7 +22,8 @@ TOLERANCES = {torch.float32: 1e-6, torch.bfloat16: 4e-3}
 
 def error(found: Tensor, expected: Tensor) -> float:
     """Relative, over all values."""
-    return float((found.double() - expected.double()).norm() / expected.double().norm())
+    found, expected = found.detach().double(), expected.detach().double()
+    return float((found - expected).norm() / expected.norm())
 
 
 def exact(q_BNTD: Tensor, k_BKSD: Tensor, v_BKSD: Tensor, *, is_causal: bool) -> tuple[Tensor, Tensor]:
@@ -136,3 +139,74 @@ def test_the_nonlinear_steps_equal_pytorchs(dtype: torch.dtype) -> None:
     found = native.gelu_(x.clone()), native.silu_mul_(x.clone(), up)
     for one, truth in zip(found, expected, strict=True):
         assert torch.isfinite(one).all() and error(one, truth) < TOLERANCES[dtype]
+
+
+@needs_tiles
+@pytest.mark.parametrize("is_causal", [False, True], ids=["all", "causal"])
+@pytest.mark.parametrize(
+    ("heads", "queries", "keys", "head_dim"),
+    [((8, 4), 300, 300, 64), ((6, 2), 49, 700, 128), ((2, 1), 100, 1100, 34), ((1, 1), 513, 513, 80)],
+)
+def test_gradients_of_attention_by_tiles_equal_attentions(
+    heads: tuple[int, int], queries: int, keys: int, head_dim: int, is_causal: bool
+) -> None:
+    torch.manual_seed(queries)
+    shapes = [(heads[0], queries), (heads[1], keys), (heads[1], keys)]
+    given = [torch.randn(2, count, n, head_dim).bfloat16().transpose(1, 2) for n, count in shapes]
+    grad = torch.randn(2, heads[0], queries, head_dim).bfloat16()
+    out, log_sum = native.attend_tiles(*given, is_causal=is_causal)
+    found = native.attend_tiles_backward(*given, out, log_sum, grad, is_causal=is_causal)
+    doubles = [tensor.double().requires_grad_() for tensor in given]
+    exact(*doubles, is_causal=is_causal)[0].backward(grad.double())
+    for made, double in zip(found, doubles, strict=True):
+        assert double.grad is not None
+        assert error(made, double.grad) < TOLERANCES[torch.bfloat16]
+
+
+@needs_tiles
+def test_attention_learns_by_tiles() -> None:
+    torch.manual_seed(0)
+    q, k, v = (torch.randn(1, 2, 500, 32).bfloat16().requires_grad_() for _ in range(3))
+    out = attention(q, k, v, is_causal=True)
+    assert "TileAttention" in type(out.grad_fn).__name__
+    out.float().square().sum().backward()
+    assert all(tensor.grad is not None and tensor.grad.abs().sum() > 0 for tensor in (q, k, v))
+
+
+@needs_library
+@pytest.mark.parametrize("has_gain", [True, False], ids=["normalised", "rotated only"])
+@pytest.mark.parametrize(("rows", "heads", "head_dim"), [(300, 8, 64), (16, 1, 34), (500, 6, 128)])
+def test_queries_turned_in_one_pass_equal_norm_and_rotation_with_gradients(
+    rows: int, heads: int, head_dim: int, has_gain: bool
+) -> None:
+    torch.manual_seed(rows)
+    x = torch.randn(rows, 3, heads, head_dim).bfloat16()[:, 1]  # as the tower gives it: rows lie apart
+    gain = torch.rand(head_dim) + 0.5 if has_gain else None
+    angles = torch.randn(rows, head_dim // 2).repeat(1, 2)
+    grad = torch.randn(rows, heads, head_dim).bfloat16()
+    exact_x = x.double().requires_grad_()
+    exact_gain = None if gain is None else gain.double().requires_grad_()
+    normed = exact_x
+    if exact_gain is not None:
+        normed = F.rms_norm(exact_x, (head_dim,), exact_gain, 1e-6)
+    expected = rotate(normed, angles.double().cos()[:, None], angles.double().sin()[:, None])
+    expected.backward(grad.double())
+    x.requires_grad_()
+    if gain is not None:
+        gain.requires_grad_()
+    turned = turn(x, gain, angles.cos(), angles.sin(), 1e-6)
+    turned.backward(grad)
+    assert x.grad is not None and exact_x.grad is not None
+    assert error(turned, expected) < TOLERANCES[torch.bfloat16]
+    assert error(x.grad, exact_x.grad) < TOLERANCES[torch.bfloat16]
+    if gain is not None and exact_gain is not None:
+        assert gain.grad is not None and exact_gain.grad is not None
+        assert error(gain.grad, exact_gain.grad) < 1e-5
+
+
+@needs_library
+def test_only_dense_heads_of_many_rows_in_bfloat16_are_turned_in_one_pass() -> None:
+    assert native.can_turn(torch.zeros(16, 2, 8, dtype=torch.bfloat16))
+    assert not native.can_turn(torch.zeros(16, 2, 8))
+    assert not native.can_turn(torch.zeros(2, 2, 8, dtype=torch.bfloat16))
+    assert not native.can_turn(torch.zeros(16, 8, 2, dtype=torch.bfloat16).transpose(1, 2))

@@ -5,7 +5,8 @@
  *     store_rows, attend_rows                               one layer's attention over runs of slots
  *     quantise_rows, finish_rows                            what stands before and after an integer product of many rows
  *     gelu_rows, silu_rows                                  the nonlinear step between two products of many rows
- *     attend_tiles                                          attention of many rows (native_attention.c)
+ *     turn_rows, turn_rows_backward                         norm and rotation of many rows of queries or keys
+ *     attend_tiles, attend_tiles_backward                   attention of many rows (native_attention.c)
  *
  * Plain C but for one loop here and the tiles: the compiler turns the inner loops into whatever vector instructions the machine has
  * (kernels/native.py compiles this file on the machine that runs it). All sums are in float32. A `kind` says what a row of activations
@@ -203,13 +204,75 @@ void rms_norm(const void *x, const float *gain, void *y, long M, long K, float e
 }
 
 /* One row of heads: normalise, scale by the gain, rotate. cos and sin have D values, both halves alike. */
-static void turn(float *head, const float *gain, const float *cosine, const float *sine, long D, float eps) {
-    float factor = 1 / sqrtf(dot_f32(head, head, D) / (float)D + eps);
-    for (long d = 0; d < D; d++) head[d] *= factor * gain[d];
+static void rotate(float *head, const float *cosine, const float *sine, long D) {
     for (long d = 0; d < D / 2; d++) {
         float first = head[d], second = head[d + D / 2];
         head[d] = first * cosine[d] - second * sine[d];
         head[d + D / 2] = second * cosine[d] + first * sine[d];
+    }
+}
+
+static void turn(float *head, const float *gain, const float *cosine, const float *sine, long D, float eps) {
+    float factor = 1 / sqrtf(dot_f32(head, head, D) / (float)D + eps);
+    for (long d = 0; d < D; d++) head[d] *= factor * gain[d];
+    rotate(head, cosine, sine, D);
+}
+
+/* Rows (M, H, D) in bfloat16, `step` values from one row to the next: each head normalised, if there is a gain, and
+ * rotated. cosine and sine (M, D); out (M, H, D). */
+void turn_rows(const uint16_t *x, const float *gain, const float *cosine, const float *sine, uint16_t *out, long M,
+               long H, long D, long step, float eps, int threads) {
+#pragma omp parallel num_threads(threads) if (M * H * D > 32768)
+    {
+        float *head = malloc(D * 4);
+#pragma omp for schedule(static)
+        for (long m = 0; m < M; m++)
+            for (long h = 0; h < H; h++) {
+                load(head, x + m * step + h * D, D, BF16);
+                if (gain) turn(head, gain, cosine + m * D, sine + m * D, D, eps);
+                else rotate(head, cosine + m * D, sine + m * D, D);
+                store(out + (m * H + h) * D, head, D, BF16);
+            }
+        free(head);
+    }
+}
+
+/* The gradient `grad` (M, H, D) of turn_rows' output -> grad_x (M, H, D); what the gain gets is added to grad_gain. */
+void turn_rows_backward(const uint16_t *x, const float *gain, const float *cosine, const float *sine,
+                        const uint16_t *grad, uint16_t *grad_x, float *grad_gain, long M, long H, long D, long step,
+                        float eps, int threads) {
+#pragma omp parallel num_threads(threads) if (M * H * D > 32768)
+    {
+        float *head = calloc(3 * D, 4), *back = head + D, *of_gain = back + D;
+#pragma omp for schedule(static)
+        for (long m = 0; m < M; m++)
+            for (long h = 0; h < H; h++) {
+                const float *cos_m = cosine + m * D, *sin_m = sine + m * D;
+                load(back, grad + (m * H + h) * D, D, BF16);
+                for (long d = 0; d < D / 2; d++) {
+                    float first = back[d], second = back[d + D / 2];
+                    back[d] = first * cos_m[d] + second * sin_m[d];
+                    back[d + D / 2] = second * cos_m[d] - first * sin_m[d];
+                }
+                if (gain) {
+                    load(head, x + m * step + h * D, D, BF16);
+                    float factor = 1 / sqrtf(dot_f32(head, head, D) / (float)D + eps), along = 0;
+                    for (long d = 0; d < D; d++) {
+                        head[d] *= factor;
+                        of_gain[d] += back[d] * head[d];
+                        back[d] *= gain[d];
+                        along += back[d] * head[d];
+                    }
+                    along /= (float)D;
+                    for (long d = 0; d < D; d++) back[d] = factor * (back[d] - head[d] * along);
+                }
+                store(grad_x + (m * H + h) * D, back, D, BF16);
+            }
+        if (gain) {
+#pragma omp critical
+            for (long d = 0; d < D; d++) grad_gain[d] += of_gain[d];
+        }
+        free(head);
     }
 }
 

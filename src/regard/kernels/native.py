@@ -55,10 +55,13 @@ _SIGNATURES = {
     "quantise_rows": (_P, _P, _P, _I, _I, ctypes.c_int, ctypes.c_int),
     "gelu_rows": (_P, _I, _I, ctypes.c_int, ctypes.c_int),
     "finish_rows": (*(_P,) * 5, _I, _I, ctypes.c_int, ctypes.c_int),
+    "turn_rows": (*(_P,) * 5, *(_I,) * 4, _F, ctypes.c_int),
+    "turn_rows_backward": (*(_P,) * 7, *(_I,) * 4, _F, ctypes.c_int),
     "attend_tiles": (*(_P,) * 8, *(_I,) * 6, ctypes.c_int, ctypes.c_int),
+    "attend_tiles_backward": (*(_P,) * 14, *(_I,) * 6, ctypes.c_int, ctypes.c_int),
     "has_attend_tiles": (),
 }
-_RETURNING = ("attend_tiles", "has_attend_tiles")
+_RETURNING = ("attend_tiles", "attend_tiles_backward", "has_attend_tiles")
 
 
 def library() -> ctypes.CDLL | None:
@@ -222,6 +225,72 @@ def attend_tiles(q_BNTD: Tensor, k_BKSD: Tensor, v_BKSD: Tensor, *, is_causal: b
     if not functions.attend_tiles(*pointers, *steps, *sizes, is_causal, torch.get_num_threads()):
         raise MemoryError(f"no room to lay out {num_keys} keys for attention")
     return out_BTND.transpose(1, 2), log_sum_BNT
+
+
+def attend_tiles_backward(
+    q_BNTD: Tensor,
+    k_BKSD: Tensor,
+    v_BKSD: Tensor,
+    out_BNTD: Tensor,
+    log_sum_BNT: Tensor,
+    grad_BNTD: Tensor,
+    *,
+    is_causal: bool,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Gradients of q, k and v from that of `attend_tiles`' output; each dense with its heads behind its tokens.
+
+    Errors:  MemoryError.
+    """
+    functions = library()
+    assert functions is not None
+    batch, num_heads, num_queries, head_dim = q_BNTD.shape
+    num_key_heads, num_keys = k_BKSD.shape[1:3]
+    made = [q_BNTD.new_empty(batch, num_queries, num_heads, head_dim)]
+    made += [k_BKSD.new_empty(batch, num_keys, num_key_heads, head_dim) for _ in range(2)]
+    given = (q_BNTD, k_BKSD, v_BKSD, out_BNTD, grad_BNTD)
+    steps = [(ctypes.c_int64 * 3)(*tensor.stride()[:3]) for tensor in given]
+    pointers = [tensor.data_ptr() for tensor in (*given, log_sum_BNT, *made)]
+    sizes = (batch, num_heads, num_key_heads, num_queries, num_keys, head_dim)
+    if not functions.attend_tiles_backward(*pointers, *steps, *sizes, is_causal, torch.get_num_threads()):
+        raise MemoryError(f"no room to lay out {num_keys} keys for the gradient of attention")
+    grad_q, grad_k, grad_v = (tensor.transpose(1, 2) for tensor in made)
+    return grad_q, grad_k, grad_v
+
+
+def can_turn(x_MND: Tensor) -> bool:
+    """Whether `turn_rows` takes these: bfloat16 on a CPU, dense heads, rows that `MIN_QUERIES` make worth a call."""
+    return (
+        x_MND.dtype == torch.bfloat16
+        and x_MND.device.type == "cpu"
+        and x_MND.shape[0] >= MIN_QUERIES
+        and x_MND.stride()[1:] == (x_MND.shape[2], 1)
+        and library() is not None
+    )
+
+
+def turn_rows(x_MND: Tensor, gain_D: Tensor | None, cos_MD: Tensor, sin_MD: Tensor, eps: float) -> Tensor:
+    """Heads normalised (given a gain) and rotated. gain, cos and sin dense float32; returns (M, N, D) dense."""
+    functions = library()
+    assert functions is not None
+    out_MND = x_MND.new_empty(x_MND.shape)
+    gain = None if gain_D is None else gain_D.data_ptr()
+    pointers = (x_MND.data_ptr(), gain, cos_MD.data_ptr(), sin_MD.data_ptr(), out_MND.data_ptr())
+    functions.turn_rows(*pointers, *x_MND.shape, x_MND.stride(0), eps, torch.get_num_threads())
+    return out_MND
+
+
+def turn_rows_backward(
+    x_MND: Tensor, gain_D: Tensor | None, cos_MD: Tensor, sin_MD: Tensor, grad_MND: Tensor, eps: float
+) -> tuple[Tensor, Tensor | None]:
+    """Gradients of x and of the gain (float32) from that of `turn_rows`' output, which is dense."""
+    functions = library()
+    assert functions is not None
+    made_MND = x_MND.new_empty(x_MND.shape)
+    made_D = None if gain_D is None else torch.zeros_like(gain_D)
+    given = (x_MND, gain_D, cos_MD, sin_MD, grad_MND, made_MND, made_D)
+    pointers = [None if tensor is None else tensor.data_ptr() for tensor in given]
+    functions.turn_rows_backward(*pointers, *x_MND.shape, x_MND.stride(0), eps, torch.get_num_threads())
+    return made_MND, made_D
 
 
 def silu_mul_(gate_MK: Tensor, up_MK: Tensor) -> Tensor:

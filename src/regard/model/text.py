@@ -18,7 +18,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from regard.kernels import native
 from regard.kernels.attention import attention
+from regard.kernels.turn import turn
 from regard.model.cache import AttentionCache
 from regard.model.config import TextConfig
 from regard.model.moe import SparseMLP
@@ -56,15 +58,22 @@ class Attention(nn.Module):
     def forward(self, x_BTH: Tensor, cos_BTD: Tensor, sin_BTD: Tensor, cache: AttentionCache | None) -> Tensor:
         batch, num_tokens, _ = x_BTH.shape
         heads = (batch, num_tokens, -1, self.head_dim)
-        cos, sin = cos_BTD[:, None], sin_BTD[:, None]
-        q_BNTD = rotate(self.q_norm(self.q_proj(x_BTH).view(heads)).transpose(1, 2), cos, sin)
-        k_BKTD = rotate(self.k_norm(self.k_proj(x_BTH).view(heads)).transpose(1, 2), cos, sin)
+        q_BNTD = normed_and_rotated(self.q_proj(x_BTH).view(heads), self.q_norm, cos_BTD, sin_BTD)
+        k_BKTD = normed_and_rotated(self.k_proj(x_BTH).view(heads), self.k_norm, cos_BTD, sin_BTD)
         v_BKTD = self.v_proj(x_BTH).view(heads).transpose(1, 2)
         if cache is None:
             out_BNTD = attention(q_BNTD, k_BKTD, v_BKTD, is_causal=num_tokens > 1)
         else:
             out_BNTD = cache.attend(self.layer, q_BNTD, k_BKTD, v_BKTD)
         return self.o_proj(out_BNTD.transpose(1, 2).reshape(batch, num_tokens, -1))
+
+
+def normed_and_rotated(x_BTND: Tensor, norm: RMSNorm, cos_BTD: Tensor, sin_BTD: Tensor) -> Tensor:
+    """Each head normalised, then rotated. Shapes: (B, T, N, D) to (B, N, T, D)."""
+    if native.can_turn(x_BTND.flatten(0, 1)):
+        turned_MND = turn(x_BTND.flatten(0, 1), norm.weight, cos_BTD.flatten(0, 1), sin_BTD.flatten(0, 1), norm.eps)
+        return turned_MND.view(x_BTND.shape).transpose(1, 2)
+    return rotate(norm(x_BTND).transpose(1, 2), cos_BTD[:, None], sin_BTD[:, None])
 
 
 class MLP(nn.Module):

@@ -28,7 +28,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from regard.kernels import native
 from regard.kernels.attention import attention
+from regard.kernels.turn import turn
 from regard.model.config import VISION_NORM_EPS, VisionConfig
 from regard.model.rope import rotate, vision_cos_sin
 
@@ -69,10 +71,7 @@ class VisionAttention(nn.Module):
 
     def forward(self, x_PH: Tensor, cos_PD: Tensor, sin_PD: Tensor, group_runs: Sequence[tuple[int, int]]) -> Tensor:
         q_PND, k_PND, v_PND = self.qkv(x_PH).view(-1, 3, self.num_heads, self.head_dim).unbind(1)
-        cos, sin = cos_PD[:, None], sin_PD[:, None]
-        # The rotation is computed in float32 and cast back, as the reference does in the vision tower.
-        q_PND = rotate(q_PND.float(), cos, sin).to(v_PND.dtype)
-        k_PND = rotate(k_PND.float(), cos, sin).to(v_PND.dtype)
+        q_PND, k_PND = (rotated(x_PND, cos_PD, sin_PD) for x_PND in (q_PND, k_PND))
         outputs, start = [], 0
         for length, count in group_runs:
             end = start + length * count
@@ -84,6 +83,13 @@ class VisionAttention(nn.Module):
             outputs.append(out_GNLD.transpose(1, 2).reshape(end - start, -1))
             start = end
         return self.proj(torch.cat(outputs))
+
+
+def rotated(x_PND: Tensor, cos_PD: Tensor, sin_PD: Tensor) -> Tensor:
+    """Each head rotated, in float32 and cast back, as the reference does in the vision tower. Shape: (P, N, D)."""
+    if native.can_turn(x_PND):
+        return turn(x_PND, None, cos_PD, sin_PD)
+    return rotate(x_PND.float(), cos_PD[:, None], sin_PD[:, None]).to(x_PND.dtype)
 
 
 class VisionMLP(nn.Module):
