@@ -5,7 +5,8 @@ of operators and of modules called. So here
 
     queries and keys    are normalised and rotated together, the halves of a head swapped once and the sign kept in sin
     rows                are flat, (R, H): no batch entry, no transposes, keys and values go to their slots as they are
-    a few rows          on a CPU are normalised, rotated, stored and attended by native.c
+    a few rows          on a CPU are normalised, rotated, stored and attended by native.c; many in bfloat16 normalised
+                        and rotated
     modules             are asked once for what they compute with, not once a token
 
 Products stay the model's own, whatever they are (float, bfloat16, FP8, 8 or 4 bits), and so do sparse layers. The
@@ -62,7 +63,8 @@ class Decoder:
         cos_RD, sin_RD = mrope_cos_sin(position_ids_3R, self.inv_freq_F, self.axes_F, self.scale)
         is_native = cache.runs is not None
         norm = native.rms_norm if cache.is_native else rms_norm
-        if not is_native:
+        has_turn = cache.is_native and x_RH.dtype == torch.bfloat16  # in float32 PyTorch's steps stay, sum for sum
+        if not is_native and not has_turn:
             sin_RD[:, : self.head_dim // 2].neg_()
             cos_R1D, sin_R1D = cos_RD.to(x_RH.dtype)[:, None], sin_RD.to(x_RH.dtype)[:, None]
         for index, layer in enumerate(self.layers):
@@ -71,7 +73,12 @@ class Decoder:
                 turn = native.Turn(layer.q_gain, layer.k_gain, cos_RD, sin_RD, layer.eps)
                 mixed_RQ = cache.turn_and_attend(index, layer.q(h_RH), layer.k(h_RH), layer.v(h_RH), turn)
             else:
-                q_RND, k_RKD = self._queries_and_keys(layer, h_RH, cos_R1D, sin_R1D)
+                if has_turn:
+                    heads = (len(x_RH), -1, self.head_dim)
+                    q_RND = native.turn_rows(layer.q(h_RH).view(heads), layer.q_gain, cos_RD, sin_RD, layer.eps)
+                    k_RKD = native.turn_rows(layer.k(h_RH).view(heads), layer.k_gain, cos_RD, sin_RD, layer.eps)
+                else:
+                    q_RND, k_RKD = self._queries_and_keys(layer, h_RH, cos_R1D, sin_R1D)
                 v_RKD = layer.v(h_RH).view(k_RKD.shape)
                 mixed_RQ = cache.attend(index, q_RND, k_RKD, v_RKD).reshape(len(x_RH), -1)
             x_RH = x_RH + layer.o(mixed_RQ)

@@ -30,7 +30,7 @@ from regard.processing.video_file import VideoFile, upright_rgb
 if TYPE_CHECKING:
     from av import VideoFrame
 
-CELL_PX = 32 * 32  # of a picture that become one token; two frames share theirs
+CELL_PX = 32 * 32  # of a picture that become one token of the official models; two frames share theirs
 TOKENS_AROUND = 12  # the time and the marks of each pair of frames
 UNKNOWN_CONTEXT = 32768  # of a server that does not tell
 WIDE_CONTEXT = 16384  # from here on a model reads lists of events and is shown whole windows
@@ -48,11 +48,12 @@ class Numbers:
     frame_px: int
     is_wide: bool
     fps: float = 2.0
+    cell_px: int = CELL_PX
 
     @property
     def tokens_per_frame(self) -> float:
         """About, the pair's time included."""
-        return (self.frame_px / CELL_PX + TOKENS_AROUND) / 2
+        return (self.frame_px / self.cell_px + TOKENS_AROUND) / 2
 
 
 def context_of(chat: Chat) -> int:
@@ -63,13 +64,22 @@ def context_of(chat: Chat) -> int:
     return length or UNKNOWN_CONTEXT
 
 
-def numbers_for(context: int) -> Numbers:
+def cell_px_of(chat: Chat) -> int:
+    """Pixels of a picture that become one token of the model; of a server's, what the official models take."""
+    if not isinstance(chat, LocalChat):
+        return CELL_PX
+    vision = chat.llm.model.config.vision
+    return (vision.patch_size * vision.spatial_merge_size) ** 2
+
+
+def numbers_for(context: int, cell_px: int = CELL_PX) -> Numbers:
     """Small looks for a small context, large ones for a large one: an eighth of it at most."""
     if context < WIDE_CONTEXT:
-        return Numbers(context, 16, 128 * 96, is_wide=False)
+        return Numbers(context, 16, 128 * 96, is_wide=False, cell_px=cell_px)
     frame_px = 640 * 352
-    per_frame = (frame_px / CELL_PX + TOKENS_AROUND) / 2
-    return Numbers(context, max(16, min(128, int(context / 8 / per_frame) // 2 * 2)), frame_px, is_wide=True)
+    per_frame = (frame_px / cell_px + TOKENS_AROUND) / 2
+    num_frames = max(16, min(128, int(context / 8 / per_frame) // 2 * 2))
+    return Numbers(context, num_frames, frame_px, is_wide=True, cell_px=cell_px)
 
 
 @dataclass(frozen=True)
@@ -103,11 +113,11 @@ class Look:
         above = min(below + 1, len(self.times_s) - 1)
         return self.times_s[below] + (place - below) * (self.times_s[above] - self.times_s[below])
 
-    def num_tokens(self) -> int:
-        """About how many tokens it becomes."""
+    def num_tokens(self, cell_px: int = CELL_PX) -> int:
+        """About how many tokens it becomes, one for `cell_px` pixels."""
         width, height = self.pictures[0].size
         return math.ceil(len(self.pictures) / (1 if self.is_dated else 2)) * (
-            math.ceil(width * height / CELL_PX) + TOKENS_AROUND
+            math.ceil(width * height / cell_px) + TOKENS_AROUND
         )
 
 

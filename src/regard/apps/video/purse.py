@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from regard.apps.video.index import Index
-from regard.apps.video.looks import Look
+from regard.apps.video.looks import Look, cell_px_of
 from regard.client import Chat, LocalChat
 from regard.messages import Part, Text
 from regard.reply import Reply
@@ -36,6 +36,7 @@ class Purse:
         self.chat, self.index, self.budget = chat, index, budget
         self._preset, self._options = preset, options
         self.model = identity(chat)
+        self._cell_px = cell_px_of(chat)
         self.tokens = 0
         self.calls = 0
         self.refused = 0
@@ -80,7 +81,8 @@ class Purse:
 
     def estimate(self, look: Look | None, prompt: str, max_tokens: int) -> int:
         """About how many tokens a question costs at most."""
-        return (look.num_tokens() if look is not None else 0) + math.ceil(len(prompt) / CHARS_PER_TOKEN) + max_tokens
+        shown = look.num_tokens(self._cell_px) if look is not None else 0
+        return shown + math.ceil(len(prompt) / CHARS_PER_TOKEN) + max_tokens
 
     def _replies(self, whats: list[list[Part]], max_tokens: int) -> list[Reply]:
         options = {"max_tokens": max_tokens, **self._options}

@@ -22,7 +22,7 @@ from typing import Any, Literal
 from regard.apps.result import Progress, TimeSpan, clock
 from regard.apps.video import answers, overview
 from regard.apps.video.index import Index, default_folder
-from regard.apps.video.looks import Eyes, context_of, numbers_for
+from regard.apps.video.looks import Eyes, cell_px_of, context_of, numbers_for
 from regard.apps.video.purse import Purse
 from regard.apps.video.result import Chapter, ScreenText, Spent, VideoEvent, VideoReport
 from regard.apps.video.scan import scan
@@ -66,7 +66,7 @@ class Watch:
         self._budget, self._preset, self._options = budget, preset, options
         self._on_progress = on_progress
         self.index: Index = scan(path, folder or default_folder(), on_progress=on_progress)
-        self.eyes = Eyes(path, self.index, numbers_for(context or context_of(chat)))
+        self.eyes = Eyes(path, self.index, numbers_for(context or context_of(chat), cell_px_of(chat)))
 
     def __enter__(self) -> Watch:
         return self
