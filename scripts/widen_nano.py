@@ -10,6 +10,7 @@ run of `regard train nano` writes OUT/model), NEW is written. What the old weigh
                 the fourth root of 2, because scores are divided by the root of a head's width
     embedding   an entry of the new tokenizer starts as the mean of the old entries that spell it
     positions   the tower's table, which was learned from noise, gets the waves of a new run on top
+    patches     half as wide and high: the new kernel gives what the old one gave for the patch enlarged to its size
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ import sys
 from pathlib import Path
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from regard.model.config import ModelConfig
@@ -53,6 +55,14 @@ def respell(rows: Tensor, old: Tokenizer, new: Tokenizer) -> Tensor:
     return made
 
 
+def smaller_patches(kernel: Tensor) -> Tensor:
+    """The patch embedding for patches of half the size. Shapes: (H, C, 2, 2p, 2p) to (H, C, 2, p, p)."""
+    side = kernel.shape[-1] // 2
+    each = torch.eye(side * side).view(-1, 1, side, side)
+    enlarged = F.interpolate(each, scale_factor=2, mode="bicubic").flatten(1)
+    return (kernel.flatten(-2) @ enlarged.t()).unflatten(-1, (side, side))
+
+
 def main() -> None:
     """Read, widen, write."""
     old_folder, side, folder = map(Path, sys.argv[1:])
@@ -73,6 +83,8 @@ def main() -> None:
             made[name] = wide * 2**-0.25
         elif name.endswith("embed_tokens.weight"):
             made[name] = respell(weight, Tokenizer.from_folder(old_folder), Tokenizer.from_folder(side))
+        elif name.endswith("patch_embed.proj.weight"):
+            made[name] = smaller_patches(weight)
         elif name.endswith("pos_embed.weight"):
             made[name] = weight + wave_positions(*weight.shape)
         else:

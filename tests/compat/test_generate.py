@@ -298,7 +298,7 @@ def test_tensors_that_do_not_belong_together_are_refused(
 def test_a_model_has_the_attributes_that_programs_read(model: Any) -> None:
     assert model.device == torch.device("cpu") and model.dtype == torch.float32
     assert model.config.text_config.hidden_size == 256 and model.config.image_token_id == IMAGE_PAD
-    assert model.config.to_dict()["vision_config"]["patch_size"] == 16
+    assert model.config.to_dict()["vision_config"]["patch_size"] == 8
     assert model.eval() is model and model.to("cpu") is model and model.to(model.device) is model
     assert isinstance(model, Qwen3VLForConditionalGeneration)
     with pytest.raises(ConfigError, match="cannot be set"):

@@ -208,7 +208,7 @@ def test_the_pixel_budget_can_be_set_on_the_processor(processor: Any) -> None:
     processor.image_processor.size = {"shortest_edge": 4096, "longest_edge": 16384}
     assert torch.equal(processor(text=text, images=image).image_grid_thw, expected.image_grid_thw)
     processor.image_processor.size["longest_edge"] = 65536
-    assert processor(text=text, images=image).image_grid_thw.tolist() == [[1, 16, 16]]
+    assert processor(text=text, images=image).image_grid_thw.tolist() == [[1, 32, 32]]
     loaded = AutoProcessor.from_pretrained("nano", min_pixels=4096, max_pixels=16384)
     assert torch.equal(loaded(text=text, images=image).image_grid_thw, expected.image_grid_thw)
 
@@ -224,11 +224,11 @@ def test_a_transparent_file_loses_its_transparency_and_a_turned_one_is_upright(p
     clear.save(tmp_path / "clear.png")
     text = "<|vision_start|><|image_pad|><|vision_end|>"
     made = processor(text=text, images=str(tmp_path / "turned.png"))
-    assert made.image_grid_thw.tolist() == [[1, 4, 8]]
+    assert made.image_grid_thw.tolist() == [[1, 8, 16]]
     made = processor(text=text, images=str(tmp_path / "clear.png"))
     assert torch.equal(made.pixel_values, processor(text=text, images=clear.convert("RGB")).pixel_values)
     with Image.open(tmp_path / "turned.png") as opened:
-        assert processor(text=text, images=opened).image_grid_thw.tolist() == [[1, 8, 4]]
+        assert processor(text=text, images=opened).image_grid_thw.tolist() == [[1, 16, 8]]
 
 
 def test_an_array_that_must_not_be_written_is_copied(processor: Any) -> None:
@@ -295,7 +295,7 @@ def test_a_batch_of_features_moves_and_casts_only_its_floats(processor: Any) -> 
         ({"text": "a", "return_offsets_mapping": True}, ConfigError, "does not honour return_offsets_mapping=True"),
         ({"text": "a", "nonsense": 1}, ConfigError, "does not honour nonsense=1"),
         ({"text": "<|image_pad|>", "images": picture(64, 64, 1), "do_normalize": False}, ConfigError, "do_normalize"),
-        ({"text": "<|image_pad|>", "images": picture(50, 64, 1), "do_resize": False}, InputError, "multiples of 32"),
+        ({"text": "<|image_pad|>", "images": picture(50, 64, 1), "do_resize": False}, InputError, "multiples of 16"),
         ({"text": "<|video_pad|>", "videos": [clip(1, 64, 64, 1)], "fps": 1, "num_frames": 2}, ConfigError, "one of"),
         (
             {

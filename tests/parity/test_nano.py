@@ -49,6 +49,9 @@ def differing(comparison: Comparison, prompts: Sequence[tuple[Message, ...]]) ->
 
 def test_random_weights_in_the_shape_of_nano_give_the_same_tokens(tmp_path: Path) -> None:
     folder = write_random_checkpoint(tmp_path / "nano")
+    for name in ("preprocessor_config.json", "video_preprocessor_config.json"):
+        settings = json.loads((folder / name).read_text()) | {"patch_size": CONFIG["vision_config"]["patch_size"]}
+        (folder / name).write_text(json.dumps(settings))
     ids = json.loads((folder / "config.json").read_text())
     config = CONFIG | {key: value for key, value in ids.items() if key.endswith("_token_id")}
     config["text_config"] = CONFIG["text_config"] | {"bos_token_id": ID_BY_TOKEN["<|endoftext|>"]}

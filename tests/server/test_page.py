@@ -365,7 +365,7 @@ def test_the_real_server_answers_the_example_about_its_picture(browser: Browser,
         page.get_by_text("Where is the Save button? Give its bounding box.").click()
         newest = answer(page)
         assert time.monotonic() - began < 60
-        expect(newest.locator(".report summary")).to_contain_text("88 visual tokens")
+        expect(newest.locator(".report summary")).to_contain_text("352 visual tokens")
         expect(newest.locator("rect.box")).not_to_have_count(0)
         expect(newest.locator(".error")).to_have_count(0)
 

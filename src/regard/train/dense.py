@@ -1,4 +1,4 @@
-"""Dense supervision of the vision tower: what lies in each 32x32 cell (one visual token).
+"""Dense supervision of the vision tower: what lies in each 16x16 cell (one visual token).
 
 End to end training from scratch learns to read very slowly; a target in every cell is many times faster.
 For every cell the heads predict, from the token the tower hands to the decoder:
@@ -25,8 +25,8 @@ from torch import Tensor, nn
 from regard.train.world.sample import DenseTruth
 from regard.train.world.shapes import COLOURS
 
-CELL_PX = 32
-SLOTS = 12
+CELL_PX = 16
+SLOTS = 6
 HUNDREDS, TENS = 11, 10  # classes: 1000 has ten hundreds
 BOX_WEIGHT = 5.0  # of the mean error in 0-1, which is small where the classes' losses are about 1
 _ACCENTS_AND_SIGNS = (

@@ -110,6 +110,7 @@ class Trainer:
         done: list[str],
         on_report: Callable[[dict[str, Any]], None],
     ) -> bool:
+        self._choose(stage)
         optimizers = self._optimizers(stage)
         self.stage_name, self.step = stage.name, 0
         if resumed:
@@ -195,8 +196,16 @@ class Trainer:
             grad.copy_(mean.view_as(grad))
         return bool(over)
 
+    def _choose(self, stage: Stage) -> None:
+        """Only what a stage learns gets gradients."""
+        for name, parameter in self.model.named_parameters():
+            in_tower, in_merger = name.startswith("model.visual."), "merger" in name
+            parameter.requires_grad_(
+                stage.learns == "everything" or (in_tower if stage.learns == "tower" else not in_tower or in_merger)
+            )
+
     def _parameters(self) -> list[nn.Parameter]:
-        return [*self.model.parameters(), *self.heads.parameters()]
+        return [p for p in (*self.model.parameters(), *self.heads.parameters()) if p.requires_grad]
 
     def _optimizers(self, stage: Stage) -> list[torch.optim.Optimizer]:
         """Muon for the matrices inside the layers, AdamW for the rest; the tower has its own learning rate."""
@@ -208,13 +217,15 @@ class Trainer:
             matching: list[nn.Parameter] = []
             rest: list[nn.Parameter] = []
             for name, parameter in tower.named_parameters():
+                if not parameter.requires_grad:
+                    continue
                 is_inner = parameter.dim() == 2 and not name.startswith(("embed_tokens", "pos_embed"))
                 is_matching = name.endswith(("q_proj.weight", "k_proj.weight"))
                 (matching if is_matching else matrices if is_inner else rest).append(parameter)
             muon.append({"params": matrices, "factor": factor})
-            if matching:
-                muon.append({"params": matching, "factor": factor * MATCHING_FACTOR})
+            muon.append({"params": matching, "factor": factor * MATCHING_FACTOR})
             adamw.append({"params": rest, "factor": factor, "weight_decay": 0.0})
+        muon, adamw = ([group for group in groups if group["params"]] for groups in (muon, adamw))
         return [
             torch.optim.Muon(muon, lr=stage.lr, weight_decay=0.05, adjust_lr_fn="match_rms_adamw"),
             torch.optim.AdamW(adamw, lr=stage.lr, betas=(0.9, 0.98), fused=True),

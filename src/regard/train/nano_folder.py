@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import math
 import re
-import shutil
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -67,8 +66,9 @@ def write_side_files(folder: Path, generators: Sequence[Generator], *, vocab_siz
     tokenizer = spelling(train_tokenizer(corpus(generators), vocab_size=vocab_size))
     write_tokenizer(tokenizer, folder, (ASSETS / "chat_template.jinja").read_text(encoding="utf-8"))
     for name in ("preprocessor_config.json", "video_preprocessor_config.json"):
-        if folder.resolve() != ASSETS.resolve():
-            shutil.copy(ASSETS / name, folder / name)
+        settings = json.loads((ASSETS / name).read_text(encoding="utf-8"))
+        settings["patch_size"] = CONFIG["vision_config"]["patch_size"]
+        (folder / name).write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")
     ids = {
         token: tokenizer.token_to_id(token)
         for token in (

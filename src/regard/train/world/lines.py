@@ -1,6 +1,6 @@
 """Short lines of text on a plain ground: the reading task, and the first thing the vision tower learns.
 
-Pictures are cut to whole 32-pixel cells most of the time, as the tower sees 32x32 pixels per token.
+Pictures are whole cells of 32 pixels, which are two visual tokens wide and high.
 Difficulty is a number: 0 is a clean line of 16-24 px in plain fonts, black on white or the reverse; above 0 all
 fonts and colours come in (six in ten lines still in plain fonts); towards 1 sizes from 12 to 30 px, low contrast,
 blur, noise and JPEG.
@@ -71,21 +71,36 @@ def make(rng: np.random.Generator, *, held_out: bool, size_rng: np.random.Genera
 # Sizes in px of pictures that are full of text. Several heights from the start: a tower that has only seen one row of
 # cells has to learn to read the other rows again.
 PAGE_SIZES = ((256, 32), (128, 64), (192, 64), (96, 96), (320, 32), (256, 64))
+SMALL_PX = (10, 17)  # what screens are written in, mostly
 
 
 def make_page(
-    rng: np.random.Generator, *, held_out: bool, size_rng: np.random.Generator | None = None, is_plain: bool = False
+    rng: np.random.Generator,
+    *,
+    held_out: bool,
+    size_rng: np.random.Generator | None = None,
+    is_plain: bool = False,
+    is_small: bool = False,
 ) -> Sample:
     """One to four lines that fill the picture: several times the characters of `make` for the same work.
 
-    `is_plain`: clean lines in plain fonts. Otherwise as `make`.
+    `is_plain`: clean lines in plain fonts; `is_small`: up to six lines in SMALL_PX. Otherwise as `make`.
     """
     size_rng = rng if size_rng is None else size_rng
     width, height = PAGE_SIZES[int(size_rng.integers(len(PAGE_SIZES)))]
     num_lines = height // 32 if is_plain else int(rng.integers(1, 3 * height // 64 + 1))
+    if is_small:
+        num_lines = int(rng.integers(height // 28, height // 15 + 1))
     difficulty = 0.0 if is_plain else float(rng.random())
     picture, dense, text = render(
-        rng, width, height, lines=num_lines, difficulty=difficulty, held_out=held_out, is_filled=True
+        rng,
+        width,
+        height,
+        lines=num_lines,
+        difficulty=difficulty,
+        held_out=held_out,
+        is_filled=True,
+        sizes=SMALL_PX if is_small else None,
     )
     question = PAGE_QUESTIONS[int(rng.integers(len(PAGE_QUESTIONS)))]
     messages = (
@@ -104,11 +119,14 @@ def render(
     difficulty: float,
     held_out: bool,
     is_filled: bool = False,
+    sizes: tuple[int, int] | None = None,
 ) -> tuple[PILImage.Image, DenseTruth, str]:
     """A picture with `lines` lines of text, the place of every character, and the text.
 
-    A line holds up to MAX_CHARS characters, or as many as the width takes when `is_filled`.
+    A line holds up to MAX_CHARS characters, or as many as the width takes when `is_filled`. `sizes` are the smallest
+    and the largest font size in px (by `difficulty` unless given).
     """
+    sizes = sizes or ((16, 24) if difficulty < 0.3 else (12, 30))
     foreground, background = _colours(rng, difficulty)
     picture = PILImage.new("RGB", (width, height), background)
     draw = ImageDraw.Draw(picture)
@@ -116,7 +134,7 @@ def render(
     chars: list[Char] = []
     texts = []
     for line in range(lines):
-        font = _font(rng, slot, difficulty, held_out)
+        font = _font(rng, slot, difficulty, held_out, sizes)
         text = short_text(rng, MAX_CHARS, held_out=held_out)
         while is_filled and text_width(text, font) < width:
             text += " " + short_text(rng, MAX_CHARS, held_out=held_out)
@@ -131,16 +149,18 @@ def render(
     return degrade(rng, picture, difficulty), DenseTruth(chars=tuple(chars)), "\n".join(texts)
 
 
-def _font(rng: np.random.Generator, slot: float, difficulty: float, held_out: bool) -> ImageFont.FreeTypeFont:
+def _font(
+    rng: np.random.Generator, slot: float, difficulty: float, held_out: bool, sizes: tuple[int, int]
+) -> ImageFont.FreeTypeFont:
     # Most text that people show is in book faces; the many decorative ones would crowd them out.
     is_plain = not held_out and (difficulty == 0 or rng.random() < 0.6)
     faces = plain_font_files() if is_plain else font_files(held_out)
-    smallest, largest = (16, 24) if difficulty < 0.3 else (12, 30)
+    smallest, largest = sizes
     size = int(rng.integers(smallest, min(largest, int(slot * 0.9)) + 1)) if slot * 0.9 > smallest else int(slot * 0.8)
     return load_font(*faces[int(rng.integers(len(faces)))], size)
 
 
-@functools.lru_cache(maxsize=1 << 18)
+@functools.lru_cache(maxsize=1 << 19)
 def _advance(font: ImageFont.FreeTypeFont, character: str) -> float:
     return font.getlength(character)
 
