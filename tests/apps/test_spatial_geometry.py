@@ -56,7 +56,7 @@ def test_a_closer_look_brings_whole_numbers_within_a_pixel_on_every_picture(
 ) -> None:
     """The way of `zoom`: cut, ask in thousandths of the part, add the part's place."""
     x1, y1 = fx * size[0] * (1 - fw), fy * size[1] * (1 - fh)
-    true = (x1, y1, x1 + fw * size[0], y1 + fh * size[1])
+    true = (x1, y1, min(x1 + fw * size[0], size[0]), min(y1 + fh * size[1], size[1]))
     view = around(true, size)
     assert view.left <= x1 and view.top <= y1 and view.right >= true[2] and view.bottom >= true[3]
     inside = [c - origin for c, origin in zip(true, (view.left, view.top) * 2, strict=True)]

@@ -165,6 +165,6 @@ def test_the_bundled_checkpoint_with_the_thinking_template_answers(tmp_path: Pat
     shutil.copyfile(THINKING_TEMPLATE, folder / "chat_template.jinja")
     thinker = regard.load(folder, device="cpu")
     assert thinker.is_thinking
-    for budget in (0, 4):
+    for budget in (0, 2):  # nano thinks no more than three tokens of its own accord
         reply = thinker.chat("What is 1+1?", max_tokens=24, thinking_budget=budget)
         assert reply.thinking is not None and reply.text and "</think>" in reply.raw

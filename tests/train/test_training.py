@@ -19,7 +19,7 @@ from regard.model.config import ModelConfig
 from regard.processing.processor import Processor
 from regard.train import nano
 from regard.train.batches import Steps, TaskShare
-from regard.train.dense import CHARS, SLOTS, DenseHeads, targets
+from regard.train.dense import CHARS, SLOTS, WORDS, DenseHeads, targets
 from regard.train.encode import IGNORED, Encoder
 from regard.train.loop import TrainConfig, Trainer, wave_positions
 from regard.train.nano_folder import write_side_files
@@ -70,6 +70,21 @@ def test_the_smallest_item_wins_a_cell_and_boxes_are_relative() -> None:
     assert made.kind.tolist() == [1, 2, 1, 1, 1, 1, 1, 1]
     assert made.name[1] == 1 + COLOURS.index("blue")
     assert made.box[1].tolist() == [0.25, 0, 0.5, 0.5]
+
+
+def test_every_cell_of_an_item_is_told_the_tokens_of_its_name(side_files: Path) -> None:
+    encoder = Encoder(side_files)
+    items = (Item("square", (0, 0, 128, 64), "Save all"), Item("circle", (32, 0, 64, 32)))
+    kinds = {"square": 1, "circle": 2}
+    made = targets(DenseTruth(items=items), (128, 64), (4, 2), kinds, encoder.words)
+    tokenizer = Processor.from_folder(side_files).tokenizer
+    wanted = {*tokenizer.encode("Save all"), *tokenizer.encode(" Save all")} - {tokenizer.encode(" ")[0]}
+    assert {frozenset(cell) - {-1} for cell in made.words.tolist()} == {frozenset(wanted), frozenset()}
+    assert (made.words[1] == -1).all() and len(encoder.words("Save all")) == len(wanted) <= WORDS
+    # A text of many words is cut, and without a checkpoint nothing is spelled.
+    long = DenseTruth(items=(Item("square", (0, 0, 64, 64), "many words " * 9 + "zebra quick fox jumps"),))
+    assert (targets(long, (64, 64), (4, 4), kinds, encoder.words).words >= 0).sum() <= 16 * WORDS
+    assert (targets(long, (64, 64), (4, 4), kinds).words == -1).all()
 
 
 def test_held_out_words_never_appear_in_training_words() -> None:
@@ -253,13 +268,14 @@ def test_an_unknown_recipe_is_one_sentence(tmp_path: Path, capsys: pytest.Captur
 def test_cells_that_hold_nothing_do_not_teach_what_colour_a_shape_has() -> None:
     """Class and colour were once averaged over all cells; the many empty ones drowned the few that hold a shape."""
     torch.manual_seed(0)
-    heads = DenseHeads(8, 3)
+    heads = DenseHeads(8, 3, 5)
 
     def gradient(num_empty: int) -> torch.Tensor:
         num_cells = 1 + num_empty
         batch = {name: torch.zeros(num_cells, dtype=torch.long) for name in ("kind", "name")}
         batch["kind"][0] = batch["name"][0] = 2
         batch |= {"chars": torch.zeros(num_cells, SLOTS, dtype=torch.long), "box": torch.zeros(num_cells, 4)}
+        batch["words"] = torch.full((num_cells, WORDS), -1)
         heads.zero_grad()
         heads(torch.arange(8.0).repeat(num_cells, 1), batch)[0].backward()
         assert heads.name.bias.grad is not None
@@ -269,13 +285,36 @@ def test_cells_that_hold_nothing_do_not_teach_what_colour_a_shape_has() -> None:
     assert gradient(0).abs().max() > 0.1
 
 
+def test_a_cell_learns_the_tokens_of_its_items_name_in_any_order() -> None:
+    torch.manual_seed(0)
+    heads = DenseHeads(8, 3, 5)
+    batch = {
+        "chars": torch.zeros(3, SLOTS, dtype=torch.long),
+        "kind": torch.tensor([1, 2, 0]),
+        "name": torch.zeros(3, dtype=torch.long),
+        "words": torch.tensor([[4, 2, -1], [0, -1, -1], [-1, -1, -1]]),
+        "box": torch.zeros(3, 4),
+    }
+    embeds_VD = torch.randn(3, 8)
+    optimizer = torch.optim.Adam(heads.parameters(), lr=0.1)
+    for _ in range(60):
+        loss, report = heads(embeds_VD, batch)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    assert report["words"] == 1.0
+    told = heads.words(heads.norm(embeds_VD)).softmax(-1)
+    assert told[0, 4] > 0.45 and told[0, 2] > 0.45 and told[1, 0] > 0.9
+
+
 def test_digits_of_boxes_are_learned_only_where_something_lies() -> None:
     torch.manual_seed(0)
-    heads = DenseHeads(8, 3)
+    heads = DenseHeads(8, 3, 5)
     batch = {
         "chars": torch.zeros(2, SLOTS, dtype=torch.long),
         "kind": torch.tensor([0, 2]),
         "name": torch.zeros(2, dtype=torch.long),
+        "words": torch.full((2, WORDS), -1),
         "box": torch.tensor([[0.0, 0.0, 0.0, 0.0], [0.123, 0.456, 0.5, 1.0]]),
     }
     embeds_VD = torch.randn(2, 8, requires_grad=True)

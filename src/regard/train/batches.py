@@ -106,6 +106,7 @@ class Steps(Dataset[list[MicroBatch]]):
         self._shares, self._seed, self._num_steps = tuple(shares), tuple(seed), num_steps
         self._config, self._kinds, self._encoder = config, dict(kinds), encoder
         self._rank, self._world_size = rank, world_size
+        self._spelled: dict[str, list[int]] = {}
 
     def __len__(self) -> int:
         return self._num_steps
@@ -169,11 +170,19 @@ class Steps(Dataset[list[MicroBatch]]):
         for sample, (_, h, w) in zip(samples, grids, strict=True):
             if sample.dense is None:
                 return {}
-            made.append(targets(sample.dense, sample.picture.size, (w // merge, h // merge), self._kinds))
+            made.append(targets(sample.dense, sample.picture.size, (w // merge, h // merge), self._kinds, self._spell))
         return {
             name: torch.from_numpy(np.concatenate([getattr(t, name) for t in made]))
-            for name in ("chars", "kind", "name", "box")
+            for name in ("chars", "kind", "name", "words", "box")
         }
+
+    def _spell(self, text: str) -> list[int]:
+        """The tokens of a name, whether it begins a text or follows a word; none without a checkpoint."""
+        if self._encoder is None or not text:
+            return []
+        if text not in self._spelled:
+            self._spelled[text] = self._encoder.words(text)
+        return self._spelled[text]
 
     def _conversation(self, share: TaskShare, samples: list[Sample], encoder: Encoder) -> MicroBatch:
         encoded = [encoder.encode(sample) for sample in samples]

@@ -6,6 +6,7 @@ For every cell the heads predict, from the token the tower hands to the decoder:
     chars   the characters whose centre lies in the cell, in reading order, in SLOTS slots (0 = none)
     kind    the class of the smallest item that covers the cell's centre or lies inside the cell (0 = none)
     name    a hash class of the item's text attribute (a colour name for shapes; 0 = none)
+    words   the tokens that spell that text, as a bag: the decoder finds a name by its tokens
     box     that item's box as x1, y1, x2, y2 in 0-1 of the picture
     digits  the first two of the three digits of these in 0-1000, which is how answers write them
 
@@ -14,6 +15,7 @@ The heads are thrown away after training. Shape letters: V cells, D width of a v
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -27,6 +29,7 @@ from regard.train.world.shapes import COLOURS
 
 CELL_PX = 16
 SLOTS = 6
+WORDS = 16  # of an item's text
 HUNDREDS, TENS = 11, 10  # classes: 1000 has ten hundreds
 BOX_WEIGHT = 5.0  # of the mean error in 0-1, which is small where the classes' losses are about 1
 _ACCENTS_AND_SIGNS = (
@@ -42,23 +45,35 @@ _CHAR_CLASS = {c: i + 1 for i, c in enumerate(CHARS)}
 
 @dataclass(frozen=True)
 class DenseTargets:
-    """Targets of V cells. Shapes: chars (V, SLOTS), kind (V,), name (V,) int64; box (V, 4) float32."""
+    """Targets of V cells. Shapes: chars (V, SLOTS), kind (V,), name (V,), words (V, WORDS) int64; box (V, 4) float32.
+
+    `words` is padded with -1.
+    """
 
     chars: npt.NDArray[np.int64]
     kind: npt.NDArray[np.int64]
     name: npt.NDArray[np.int64]
+    words: npt.NDArray[np.int64]
     box: npt.NDArray[np.float32]
 
 
-def targets(truth: DenseTruth, size: tuple[int, int], cells: tuple[int, int], kinds: dict[str, int]) -> DenseTargets:
+def targets(
+    truth: DenseTruth,
+    size: tuple[int, int],
+    cells: tuple[int, int],
+    kinds: dict[str, int],
+    spell: Callable[[str], Sequence[int]] = lambda _: (),
+) -> DenseTargets:
     """Targets for a picture of `size` (width, height) px cut into `cells` (columns, rows).
 
-    Only box, kind and chars whose place is inside the picture count; `kinds` maps class names to 1..K.
+    Only box, kind and chars whose place is inside the picture count; `kinds` maps class names to 1..K, and `spell` an
+    item's text to its tokens.
     """
     (width, height), (columns, rows) = size, cells
     chars = np.zeros((rows, columns, SLOTS), dtype=np.int64)
     kind = np.zeros((rows, columns), dtype=np.int64)
     name = np.zeros((rows, columns), dtype=np.int64)
+    words = np.full((rows, columns, WORDS), -1, dtype=np.int64)
     box = np.zeros((rows, columns, 4), dtype=np.float32)
     fill = np.zeros((rows, columns), dtype=np.int64)
     for char in sorted(truth.chars, key=lambda c: (round(c.y), c.x)):
@@ -77,19 +92,24 @@ def targets(truth: DenseTruth, size: tuple[int, int], cells: tuple[int, int], ki
             place = np.ix_(cover_r, cover_c)
             kind[place] = kinds[item.kind]
             name[place] = 1 + COLOURS.index(item.text) if item.text in COLOURS else 0
+            spelled = spell(item.text)[:WORDS]
+            words[place] = [*spelled, *[-1] * (WORDS - len(spelled))]
             box[place] = np.array((x1 / width, y1 / height, x2 / width, y2 / height), dtype=np.float32).clip(0, 1)
-    return DenseTargets(chars.reshape(-1, SLOTS), kind.reshape(-1), name.reshape(-1), box.reshape(-1, 4))
+    return DenseTargets(
+        chars.reshape(-1, SLOTS), kind.reshape(-1), name.reshape(-1), words.reshape(-1, WORDS), box.reshape(-1, 4)
+    )
 
 
 class DenseHeads(nn.Module):
     """One linear per target on top of the visual tokens."""
 
-    def __init__(self, width: int, num_kinds: int) -> None:
+    def __init__(self, width: int, num_kinds: int, vocab_size: int) -> None:
         super().__init__()
         self.norm = nn.LayerNorm(width)
         self.chars = nn.Linear(width, SLOTS * NUM_CHAR_CLASSES)
         self.kind = nn.Linear(width, num_kinds + 1)
         self.name = nn.Linear(width, len(COLOURS) + 1)
+        self.words = nn.Linear(width, vocab_size)
         self.box = nn.Linear(width, 4)
         self.digits = nn.Linear(width, 4 * (HUNDREDS + TENS))
 
@@ -115,6 +135,8 @@ class DenseHeads(nn.Module):
         num_names = has_name.sum().clamp(min=1)
         name_logits = self.name(x).float()
         name_loss = (F.cross_entropy(name_logits, batch["name"], reduction="none") * has_name).sum() / num_names
+        has_words = batch["words"][:, 0] >= 0
+        word_loss, words = _bags(self.words(x[has_words]).float(), batch["words"][has_words])
         box_error = (self.box(x).float() - batch["box"]).abs().sum(-1)
         box_loss = (box_error * has_item).sum() / num_items
         digit_loss, hundreds, tens = _digits(self.digits(x[has_item]).float(), batch["box"][has_item])
@@ -123,11 +145,25 @@ class DenseHeads(nn.Module):
             "chars": float(right.sum() / num_chars),
             "kind": float(((kind_logits.argmax(-1) == batch["kind"]) & has_item).sum() / num_items),
             "name": float(((name_logits.argmax(-1) == batch["name"]) & has_name).sum() / num_names),
+            "words": words,
             "box": float(box_loss.detach() / 4),
             "hundreds": hundreds,
             "tens": tens,
         }
-        return char_loss + 0.5 * (kind_loss + name_loss + BOX_WEIGHT * box_loss + digit_loss), report
+        of_items = kind_loss + name_loss + BOX_WEIGHT * box_loss + digit_loss
+        return char_loss + word_loss + 0.5 * of_items, report
+
+
+def _bags(logits_NV: Tensor, words_NW: Tensor) -> tuple[Tensor, float]:
+    """Mean negative log-likelihood of a cell's words, and the share of them among as many likeliest ones."""
+    is_word_NW = words_NW >= 0
+    num_N1 = is_word_NW.sum(1, keepdim=True)
+    loss_NW = -logits_NV.log_softmax(-1).gather(1, words_NW.clamp(min=0)) * is_word_NW / num_N1
+    likeliest_NW = logits_NV.topk(min(WORDS, logits_NV.shape[1]), dim=1).indices
+    is_chosen_NW = torch.arange(likeliest_NW.shape[1], device=num_N1.device) < num_N1
+    found_NW = (words_NW[:, :, None] == likeliest_NW[:, None].where(is_chosen_NW[:, None], -2)).any(2)
+    num = max(1, len(words_NW))
+    return loss_NW.sum() / num, float((found_NW / num_N1).sum() / num)
 
 
 def _digits(logits_NC: Tensor, box_N4: Tensor) -> tuple[Tensor, float, float]:

@@ -117,6 +117,11 @@ class Encoder:
             self._pieces[token_id] = self._processor.tokenizer.decode([token_id])
         return self._pieces[token_id]
 
+    def words(self, name: str) -> list[int]:
+        """The tokens of a name but spaces, once each, whether it begins a text or follows a word."""
+        encode = self._processor.tokenizer.encode
+        return [i for i in dict.fromkeys([*encode(" " + name), *encode(name)]) if self._piece(i).strip()]
+
     def answer(self, message: Message, sample: Sample) -> tuple[list[int], list[Place]]:
         """Ids of an answer, verbatim spans one character at a time, and what the tokens say about places."""
         encode = self._processor.tokenizer.encode

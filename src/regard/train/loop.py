@@ -76,7 +76,9 @@ class Trainer:
         self.config, self.model_config, self.kinds = config, model_config, kinds
         self.model = Qwen3VL(model_config).to(config.device)
         initialise(self.model)
-        self.heads = DenseHeads(model_config.text.hidden_size, len(kinds)).to(config.device)
+        self.heads = DenseHeads(model_config.text.hidden_size, len(kinds), model_config.text.vocab_size).to(
+            config.device
+        )
         self.attention_input = AttentionInput(self.model)
         self.ema = {name: p.detach().clone() for name, p in self.model.named_parameters()}
         self.encoder = Encoder(encoder_folder) if encoder_folder else None

@@ -194,9 +194,9 @@ def stages(
         final_lr_factor=0.02,
         learns="tower",
         shares=(
-            seen("pages", 96, page),
-            replace(seen("pages", 96, partial(page, is_small=True)), name="small pages"),
-            seen("screens", 12, partial(screen, num_turns=1)),
+            seen("pages", 64, page),
+            replace(seen("pages", 64, partial(page, is_small=True)), name="small pages"),
+            seen("screens", 32, partial(screen, num_turns=1)),
             seen("scenes", 6, scene),
         ),
     )

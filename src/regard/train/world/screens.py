@@ -199,11 +199,7 @@ class ScreenBank:
         truth = self._truth(index)
         with Image.open(io.BytesIO(self._read(index, "png"))) as opened:
             image = opened.convert("RGB")
-        items = tuple(
-            Item(w["kind"], tuple(w["box"]), w["label"] if w["kind"] != "slider" else "")
-            for w in truth["widgets"]
-            if w["kind"] in KINDS
-        )
+        items = tuple(Item(w["kind"], tuple(w["box"]), w["label"]) for w in truth["widgets"] if w["kind"] in KINDS)
         chars = tuple(Char(c, x, y) for c, x, y in zip(truth["text"], truth["xs"], truth["ys"], strict=True))
         return Screen(image, tuple(truth["widgets"]), DenseTruth(items, chars), truth.get("extra", {}))
 
