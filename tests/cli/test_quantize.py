@@ -61,6 +61,33 @@ def test_the_report_has_sizes_errors_and_agreement(
     assert found["log_probability_before"] == pytest.approx(found["log_probability_after"], abs=0.3)
 
 
+def test_prompts_make_the_layers_outputs_closer_and_nearest_leaves_them_out(
+    source: str, calibration: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = ("--to", "int4", "--group", "32", "--calibration", calibration)
+    facts = report(capsys, source, str(tmp_path / "calibrated"), *options)
+    decoder = [layer for layer in facts["layers"] if layer["name"].startswith("model.language_model.layers.")]
+    assert facts["num_calibration_prompts"] == 4 and facts["is_compared_on_calibration"]
+    assert all((layer["output_error"] is not None) == (layer in decoder) for layer in facts["layers"])
+    # The tower and the head are rounded to the nearest, in 8 bits, the decoder so that outputs are closer.
+    assert sum(layer["output_error"] < layer["relative_error"] for layer in decoder) > len(decoder) * 0.9
+    facts = report(capsys, source, str(tmp_path / "nearest"), "--nearest", *options)
+    assert facts["num_calibration_prompts"] == 0 and not facts["is_compared_on_calibration"]
+    assert all(layer["output_error"] is None for layer in facts["layers"])
+    assert run(["quantize", source, str(tmp_path / "third"), *options]) == 0
+    text = " ".join(capsys.readouterr().out.split())
+    assert f"{len(decoder)} layers with 4 prompts: " in text and "4 prompts, which were rounded with, too;" in text
+
+
+def test_of_many_prompts_every_fourth_is_kept_for_comparing(tmp_path: Path) -> None:
+    for count, split in ((7, (7, 7)), (8, (6, 2)), (21, (15, 6))):
+        (tmp_path / "words.txt").write_text("\n".join(f"Question {index}?" for index in range(count)))
+        calibrating, comparing, reason = quantize_command.choose_prompts(tmp_path, tmp_path)
+        assert (len(calibrating), len(comparing)) == split and not reason
+        both = [prompt[-1].text for prompt in (*calibrating, *comparing)]
+        assert len(set(both)) == count and (len(both) == count) == (count >= quantize_command.MIN_SPLIT)
+
+
 def test_a_model_agrees_with_itself_and_not_with_another(source: str, tmp_path: Path, calibration: str) -> None:
     prompts, other = read_calibration(Path(calibration)), tiny_folder(tmp_path / "other", seed=1)
     itself = quantize_command.compare(Path(source), Path(source), prompts)
@@ -83,19 +110,21 @@ def test_the_bundled_checkpoint_is_asked_its_own_held_out_samples(
     nano_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     try:
-        prompts, reason = quantize_command.held_out_prompts(nano_folder)
+        prompts, reason = quantize_command.world_prompts(nano_folder, 24, held_out=True)
     finally:
-        assert quantize_command.held_out_prompts(tmp_path)[0] == []
+        assert quantize_command.world_prompts(tmp_path, 24, held_out=True)[0] == []
     if not prompts:
         assert "not measured: " in reason
         pytest.skip(reason)
-    assert len(prompts) == quantize_command.NUM_HELD_OUT and all(prompt[-1].role == "user" for prompt in prompts)
+    assert len(prompts) == 24 and all(prompt[-1].role == "user" for prompt in prompts)
+    calibrating, comparing, _ = quantize_command.choose_prompts(nano_folder, None)
+    assert len(calibrating) == quantize_command.NUM_CALIBRATION and len(comparing) == quantize_command.NUM_HELD_OUT
 
     def no_fonts(*args: Any, **kwargs: Any) -> None:
         raise MissingDependencyError("no usable font was found")
 
     monkeypatch.setattr("regard.train.world.lines.make", no_fonts)
-    assert quantize_command.held_out_prompts(nano_folder) == ([], "not measured: no usable font was found")
+    assert quantize_command.choose_prompts(nano_folder, None) == ([], [], "not measured: no usable font was found")
 
 
 def test_the_html_report_lists_every_layer(source: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

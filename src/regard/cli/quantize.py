@@ -1,12 +1,16 @@
 """`regard quantize MODEL OUT --to fp8|int8|int4`: a smaller copy of a checkpoint, and what that costs.
 
-The report goes to stdout: sizes, the layers with the largest errors, what was kept, and how often the copy would write
-the same token. For the last, prompts are needed: the bundled checkpoint is asked held-out samples of its own world,
-others what lies in the `--calibration` folder:
+The model answers prompts, and its weights are rounded so that its layers' outputs on these change least; without
+prompts, or with --nearest, to the nearest codes. The bundled checkpoint is asked samples of its own world, others what
+lies in the `--calibration` folder:
 
     cat.jpg    a picture
     cat.txt    its questions, one a line; a picture without such a file is asked DEFAULT_QUESTION
     more.txt   a text file of its own: questions without a picture
+
+The report goes to stdout: sizes, the layers with the largest errors, what was kept, and how often the copy would write
+the same token. For the last, the bundled checkpoint is asked held-out samples; of a folder's prompts every fourth is
+kept for it, or, of fewer than MIN_SPLIT, all serve for both.
 """
 
 from __future__ import annotations
@@ -14,6 +18,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -24,10 +29,13 @@ from regard.messages import IMAGE_SUFFIXES, Image, Message, Text
 
 if TYPE_CHECKING:
     from regard.parity.agreement import Agreement, Prompt
+    from regard.weights.gptq import InputMoments
     from regard.weights.quantize import QuantizeReport
 
 DEFAULT_QUESTION = "Describe this image."
 NUM_HELD_OUT = 24  # prompts for the bundled checkpoint
+NUM_CALIBRATION = 48
+MIN_SPLIT = 8
 NUM_WORST = 8
 NOT_MEASURED = "not measured: no prompts; give pictures and questions with --calibration FOLDER"
 
@@ -42,8 +50,12 @@ def quantize_command(
         typer.Option(help="Leave these layers as they are, as in down_proj or *.layers.0.*; may be repeated."),
     ] = None,
     calibration: Annotated[
-        Path | None, typer.Option(help="A folder of pictures with questions (cat.jpg, cat.txt) to compare answers on.")
+        Path | None,
+        typer.Option(help="A folder of pictures with questions (cat.jpg, cat.txt) to round and to compare with."),
     ] = None,
+    nearest: Annotated[
+        bool, typer.Option("--nearest", help="Round to the nearest codes, whatever prompts there are.")
+    ] = False,
     report: Annotated[Path | None, typer.Option(help="Also write the report as an HTML file.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
@@ -56,16 +68,15 @@ def quantize_command(
         raise ConfigError(f"--to {to}: the choices are {', '.join(METHODS)}")
     if report is not None and not report.resolve().parent.is_dir():
         raise ConfigError(f"--report {report}: the folder {report.resolve().parent} does not exist; make it first")
-    prompts = None if calibration is None else read_calibration(calibration)
     folder = resolve_model(model)
+    calibrating, comparing, reason = choose_prompts(folder, calibration)
+    inputs = None if nearest or not calibrating else collect_inputs(folder, calibrating)
     with _bar("quantising") as on_progress:
-        made = quantize(folder, out, to, group=group, keep=keep or (), on_progress=on_progress)
-    agreement, reason = None, NOT_MEASURED
-    if prompts is None:
-        prompts, reason = held_out_prompts(folder)
-    if prompts:
-        agreement, reason = compare(folder, out, prompts), ""
+        made = quantize(folder, out, to, group=group, keep=keep or (), inputs=inputs, on_progress=on_progress)
+    agreement = compare(folder, out, comparing) if comparing else None
     facts = as_facts(model, out, made, agreement, reason)
+    facts["num_calibration_prompts"] = 0 if inputs is None else len(calibrating)
+    facts["is_compared_on_calibration"] = inputs is not None and comparing is calibrating
     if report is not None:
         report.write_text(render_report(facts), encoding="utf-8")
     if as_json:
@@ -105,8 +116,19 @@ def _lines(file: Path) -> list[str]:
         raise InputError(f"{file} is not UTF-8 text ({error.reason}); save it as UTF-8") from error
 
 
-def held_out_prompts(folder: Path) -> tuple[list[Prompt], str]:
-    """Held-out samples for the bundled checkpoint; for others, or where nothing can be rendered, none and why."""
+def choose_prompts(folder: Path, calibration: Path | None) -> tuple[list[Prompt], list[Prompt], str]:
+    """Prompts to round with, prompts to compare answers on, and why there are none."""
+    if calibration is None:
+        calibrating, reason = world_prompts(folder, NUM_CALIBRATION, held_out=False)
+        return calibrating, world_prompts(folder, NUM_HELD_OUT, held_out=True)[0], reason
+    prompts = read_calibration(calibration)
+    if len(prompts) < MIN_SPLIT:
+        return prompts, prompts, ""
+    return [prompt for index, prompt in enumerate(prompts) if index % 4], prompts[::4], ""
+
+
+def world_prompts(folder: Path, num: int, *, held_out: bool) -> tuple[list[Prompt], str]:
+    """Samples of its world for the bundled checkpoint; for others, or where nothing can be rendered, none and why."""
     import numpy as np
 
     from regard.weights.hub import NANO_FOLDER
@@ -117,10 +139,27 @@ def held_out_prompts(folder: Path) -> tuple[list[Prompt], str]:
 
     rng = np.random.default_rng(0)
     try:
-        samples = [make(rng, held_out=True) for make in (lines.make, scenes.make) for _ in range(NUM_HELD_OUT // 2)]
+        samples = [make(rng, held_out=held_out) for make in (lines.make, scenes.make) for _ in range(num // 2)]
     except MissingDependencyError as error:
         return [], f"not measured: {error}"
     return [sample.messages[:-1] for sample in samples], ""
+
+
+def collect_inputs(folder: Path, prompts: Sequence[Prompt]) -> InputMoments:
+    """The inputs of the model's layers while it answers the prompts."""
+    from functools import partial
+
+    from regard.parity.agreement import answer_prompts, force
+    from regard.processing.processor import Processor
+    from regard.weights.gptq import InputMoments
+
+    model, processor = _load(folder), Processor.from_folder(folder)
+    with _bar("answering") as on_progress:
+        answers = answer_prompts(model, processor, prompts, on_answer=_counter(on_progress, len(prompts)))
+    runs = [
+        partial(force, model, processor(prompt), answer.tokens) for prompt, answer in zip(prompts, answers, strict=True)
+    ]
+    return InputMoments(model, runs)
 
 
 def compare(folder: Path, out: Path, prompts: Sequence[Prompt]) -> Agreement:
@@ -130,13 +169,7 @@ def compare(folder: Path, out: Path, prompts: Sequence[Prompt]) -> Agreement:
 
     processor = Processor.from_folder(folder)
     with _bar("comparing") as on_progress:
-        done = 0
-
-        def on_answer() -> None:
-            nonlocal done
-            done += 1
-            on_progress(done, 2 * len(prompts))
-
+        on_answer = _counter(on_progress, 2 * len(prompts))
         answers = answer_prompts(_load(folder), processor, prompts, on_answer=on_answer)
         return measure_agreement(_load(out), processor, prompts, answers, on_answer=on_answer)
 
@@ -170,6 +203,12 @@ def as_facts(model: str, out: Path, made: QuantizeReport, agreement: Agreement |
         "agreement": None if agreement is None else asdict(agreement) | {"share": agreement.share},
         "agreement_reason": reason,
     }
+
+
+def _counter(on_progress: Callable[[int, int], None], total: int) -> Callable[[], None]:
+    """Something to call after each of `total` steps."""
+    done = count(1)
+    return lambda: on_progress(next(done), total)
 
 
 @contextmanager

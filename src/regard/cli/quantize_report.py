@@ -13,14 +13,25 @@ def summary(facts: dict[str, Any]) -> list[tuple[str, str]]:
     """The rows above the tables: what, size, error, agreement."""
     before, after, layers = facts["bytes_before"], facts["bytes_after"], facts["layers"]
     errors = [layer["relative_error"] for layer in layers]
+    of_outputs = [layer["output_error"] for layer in layers if layer["output_error"] is not None]
     return [
         ("model", f"{facts['model']} to {facts['method']}: {facts['out']}"),
         ("size", f"{megabytes(before)} before, {megabytes(after)} after ({100 * after / before:.0f} %)"),
         ("layers", f"{len(layers)} quantised ({_counted([layer['method'] for layer in layers])})"),
         ("kept", _counted(list(facts["kept"].values())) or "none beside embeddings and norms"),
         ("error", f"{percent(sum(errors) / len(errors))} of the weights on average, {percent(max(errors))} at most"),
+        ("rounding", _rounding(facts, of_outputs)),
         ("agreement", agreement_text(facts)),
     ]
+
+
+def _rounding(facts: dict[str, Any], errors: list[float]) -> str:
+    if not errors:
+        return "to the nearest codes"
+    return (
+        f"{len(errors)} layers with {facts['num_calibration_prompts']} prompts: "
+        f"{percent(sum(errors) / len(errors))} of their outputs on average, {percent(max(errors))} at most"
+    )
 
 
 def agreement_text(facts: dict[str, Any]) -> str:
@@ -28,9 +39,10 @@ def agreement_text(facts: dict[str, Any]) -> str:
     found = facts["agreement"]
     if found is None:
         return str(facts["agreement_reason"])
+    same = ", which were rounded with, too" if facts["is_compared_on_calibration"] else ""
     return (
         f"the same best token at {percent(found['share'])} of {found['num_tokens']} places in the answers to "
-        f"{found['num_prompts']} prompts; mean log probability of the original's tokens "
+        f"{found['num_prompts']} prompts{same}; mean log probability of the original's tokens "
         f"{found['log_probability_before']:.3f} before, {found['log_probability_after']:.3f} after"
     )
 

@@ -7,18 +7,20 @@ of operators and of modules called. So here
     rows                are flat, (R, H): no batch entry, no transposes, keys and values go to their slots as they are
     a few rows          on a CPU are normalised, rotated, stored and attended by native.c; many in bfloat16 normalised
                         and rotated
+    the last layer      of a prompt's rows computes keys and values only; the rest for the rows that are wanted
     modules             are asked once for what they compute with, not once a token
 
 Products stay the model's own, whatever they are (float, bfloat16, FP8, 8 or 4 bits), and so do sparse layers. The
 weights are the model's, too: nothing is copied. In float32 the numbers equal the model's up to the order of sums;
 in bfloat16 the norms round once instead of twice.
 
-Shape letters: R rows, H hidden size, N query heads, K key/value heads, D head_dim, V visual rows.
+Shape letters: R rows, W wanted rows, H hidden size, N query heads, K key/value heads, D head_dim, V visual rows.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import cast
 
 import torch
@@ -54,46 +56,89 @@ class Decoder:
         *,
         visual_rows_V: Tensor | None = None,
         deepstack: Sequence[Tensor] = (),
+        wanted: Wanted | None = None,
     ) -> Tensor:
         """Run all layers.
 
         Shapes:  x (R, H); position_ids (3, R); deepstack: (V, H) each, added to the rows `visual_rows` after the
-                 first layers; returns (R, H).
+                 first layers; returns (R, H), or of the wanted rows only, (W, H).
         """
-        cos_RD, sin_RD = mrope_cos_sin(position_ids_3R, self.inv_freq_F, self.axes_F, self.scale)
-        is_native = cache.runs is not None
-        norm = native.rms_norm if cache.is_native else rms_norm
-        has_turn = cache.is_native and x_RH.dtype == torch.bfloat16  # in float32 PyTorch's steps stay, sum for sum
-        if not is_native and not has_turn:
-            sin_RD[:, : self.head_dim // 2].neg_()
-            cos_R1D, sin_R1D = cos_RD.to(x_RH.dtype)[:, None], sin_RD.to(x_RH.dtype)[:, None]
-        for index, layer in enumerate(self.layers):
-            h_RH = norm(x_RH, layer.input_norm, layer.eps)
-            if is_native:
-                turn = native.Turn(layer.q_gain, layer.k_gain, cos_RD, sin_RD, layer.eps)
-                mixed_RQ = cache.turn_and_attend(index, layer.q(h_RH), layer.k(h_RH), layer.v(h_RH), turn)
-            else:
-                if has_turn:
-                    heads = (len(x_RH), -1, self.head_dim)
-                    q_RND = native.turn_rows(layer.q(h_RH).view(heads), layer.q_gain, cos_RD, sin_RD, layer.eps)
-                    k_RKD = native.turn_rows(layer.k(h_RH).view(heads), layer.k_gain, cos_RD, sin_RD, layer.eps)
-                else:
-                    q_RND, k_RKD = self._queries_and_keys(layer, h_RH, cos_R1D, sin_R1D)
-                v_RKD = layer.v(h_RH).view(k_RKD.shape)
-                mixed_RQ = cache.attend(index, q_RND, k_RKD, v_RKD).reshape(len(x_RH), -1)
-            x_RH = x_RH + layer.o(mixed_RQ)
-            x_RH = x_RH + layer.mlp(norm(x_RH, layer.mlp_norm, layer.eps))
+        angles = self._angles(position_ids_3R, cache, x_RH.dtype)
+        # A few rows are done in native.c's one pass; and what is added after the last layer needs its results.
+        is_cut = wanted is not None and cache.runs is None and len(deepstack) < len(self.layers)
+        num_full = len(self.layers) - is_cut
+        for index, layer in enumerate(self.layers[:num_full]):
+            x_RH = self._run(index, layer, x_RH, angles, cache)
             if visual_rows_V is not None and index < len(deepstack):
                 x_RH = x_RH.index_add(0, visual_rows_V, deepstack[index].to(x_RH.dtype))
-        return norm(x_RH, self.norm, self.eps)
+        if wanted is not None:
+            x_WH = x_RH[wanted.rows_W]
+            if is_cut:
+                layer = self.layers[num_full]
+                h_RH = _norm(cache)(x_RH, layer.input_norm, layer.eps)
+                k_RKD = self._turned(layer.k(h_RH), layer.k_gain, layer.eps, angles, cache)
+                cache.store(num_full, k_RKD, layer.v(h_RH).view(k_RKD.shape))
+                if len(x_WH):
+                    angles = self._angles(position_ids_3R[:, wanted.rows_W], wanted.cache, x_WH.dtype)
+                    x_WH = self._run(num_full, layer, x_WH, angles, wanted.cache)
+            x_RH = x_WH
+        return _norm(cache)(x_RH, self.norm, self.eps)
 
-    def _queries_and_keys(self, layer: Layer, h_RH: Tensor, cos_R1D: Tensor, sin_R1D: Tensor) -> tuple[Tensor, Tensor]:
-        """Normalised and rotated. Shapes: returns (R, N, D) and (R, K, D)."""
-        qk_RJD = torch.cat((layer.q(h_RH), layer.k(h_RH)), dim=-1).view(len(h_RH), -1, self.head_dim)
-        qk_RJD = F.rms_norm(qk_RJD, (self.head_dim,), None, layer.eps) * layer.gain_JD
-        first, second = qk_RJD.chunk(2, dim=-1)
-        qk_RJD = torch.addcmul(qk_RJD * cos_R1D, torch.cat((second, first), dim=-1), sin_R1D)
-        return qk_RJD[:, : self.num_heads], qk_RJD[:, self.num_heads :]
+    def _angles(self, position_ids_3R: Tensor, cache: StepCache, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+        """Cosines and sines as `_turned` or native.c wants them."""
+        cos_RD, sin_RD = mrope_cos_sin(position_ids_3R, self.inv_freq_F, self.axes_F, self.scale)
+        if cache.runs is None and not _has_turn(cache, dtype):
+            sin_RD[:, : self.head_dim // 2].neg_()
+            return cos_RD.to(dtype)[:, None], sin_RD.to(dtype)[:, None]
+        return cos_RD, sin_RD
+
+    def _run(self, index: int, layer: Layer, x_RH: Tensor, angles: tuple[Tensor, Tensor], cache: StepCache) -> Tensor:
+        """One layer. Shapes: x (R, H); returns (R, H)."""
+        norm = _norm(cache)
+        h_RH = norm(x_RH, layer.input_norm, layer.eps)
+        if cache.runs is not None:
+            turn = native.Turn(layer.q_gain, layer.k_gain, *angles, layer.eps)
+            mixed_RQ = cache.turn_and_attend(index, layer.q(h_RH), layer.k(h_RH), layer.v(h_RH), turn)
+        else:
+            if _has_turn(cache, x_RH.dtype):
+                q_RND = self._turned(layer.q(h_RH), layer.q_gain, layer.eps, angles, cache)
+                k_RKD = self._turned(layer.k(h_RH), layer.k_gain, layer.eps, angles, cache)
+            else:
+                qk_RQ = torch.cat((layer.q(h_RH), layer.k(h_RH)), dim=-1)
+                qk_RJD = self._turned(qk_RQ, layer.gain_JD, layer.eps, angles, cache)
+                q_RND, k_RKD = qk_RJD[:, : self.num_heads], qk_RJD[:, self.num_heads :]
+            v_RKD = layer.v(h_RH).view(k_RKD.shape)
+            mixed_RQ = cache.attend(index, q_RND, k_RKD, v_RKD).reshape(len(x_RH), -1)
+        x_RH = x_RH + layer.o(mixed_RQ)
+        return x_RH + layer.mlp(norm(x_RH, layer.mlp_norm, layer.eps))
+
+    def _turned(
+        self, rows_RQ: Tensor, gain: Tensor, eps: float, angles: tuple[Tensor, Tensor], cache: StepCache
+    ) -> Tensor:
+        """Heads normalised and rotated; `gain` is one for all heads or of each. Shapes: returns (R, J, D)."""
+        rows_RJD = rows_RQ.view(len(rows_RQ), -1, self.head_dim)
+        if _has_turn(cache, rows_RQ.dtype):
+            return native.turn_rows(rows_RJD, gain, *angles, eps)
+        rows_RJD = F.rms_norm(rows_RJD, (self.head_dim,), None, eps) * gain.to(rows_RJD.dtype)
+        first, second = rows_RJD.chunk(2, dim=-1)
+        return torch.addcmul(rows_RJD * angles[0], torch.cat((second, first), dim=-1), angles[1])
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """The rows whose results are wanted, and the step of these rows alone. Shape: rows (W,)."""
+
+    rows_W: Tensor
+    cache: StepCache
+
+
+def _norm(cache: StepCache) -> Callable[[Tensor, Tensor, float], Tensor]:
+    return native.rms_norm if cache.is_native else rms_norm
+
+
+def _has_turn(cache: StepCache, dtype: torch.dtype) -> bool:
+    """Whether native.c normalises and rotates many rows: in float32 PyTorch's steps stay, sum for sum."""
+    return cache.is_native and dtype == torch.bfloat16
 
 
 class Layer:

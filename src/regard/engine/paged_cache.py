@@ -66,11 +66,15 @@ class StepCache:
         """Whether the steps between the products are native.c's."""
         return self._cache.is_native
 
+    def store(self, layer: int, k_RKD: Tensor, v_RKD: Tensor) -> None:
+        """Write the rows' keys and values to their slots."""
+        self._cache.keys[layer][:, self._slots] = k_RKD.transpose(0, 1)
+        self._cache.values[layer][:, self._slots] = v_RKD.transpose(0, 1)
+
     def attend(self, layer: int, q_RND: Tensor, k_RKD: Tensor, v_RKD: Tensor) -> Tensor:
         """Store the rows' keys and values, then attend. Returns (R, N, D)."""
+        self.store(layer, k_RKD, v_RKD)
         keys_KSD, values_KSD = self._cache.keys[layer], self._cache.values[layer]
-        keys_KSD[:, self._slots] = k_RKD.transpose(0, 1)
-        values_KSD[:, self._slots] = v_RKD.transpose(0, 1)
         return self._cache.attention(q_RND, k_RKD, v_RKD, keys_KSD, values_KSD, self._plan)
 
     def turn_and_attend(self, layer: int, q_RQ: Tensor, k_RP: Tensor, v_RP: Tensor, turn: native.Turn) -> Tensor:

@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from regard.engine.decoder import Decoder
+from regard.engine.decoder import Decoder, Wanted
 from regard.engine.paged_cache import PagedCache, StepCache, slot_runs
 from regard.engine.request import Sequence
 from regard.engine.scheduler import Chunk
@@ -41,6 +41,7 @@ class Runner:
         slots: list[int] = []
         spans: list[Span] = []
         wanted: list[int] = []
+        wanted_spans: list[Span] = []
         positions = []
         size = self._cache.block_size
         for chunk in chunks:
@@ -52,22 +53,27 @@ class Runner:
             slots += [sequence.blocks[i // size] * size + i % size for i in range(chunk.start, end)]
             positions.append(sequence.positions(chunk.start, end))
             if chunk.is_last:
-                wanted += range(len(ids) - 1 - len(chunk.proposed), len(ids))
+                count = 1 + len(chunk.proposed)
+                wanted_spans.append(Span(len(wanted), count, spans[-1].runs))
+                wanted += range(len(ids) - count, len(ids))
         x_RH = F.embedding(torch.tensor(ids, device=device), self._model.model.language_model.embed_tokens.weight)
         visual_rows_V, visual = self._visual(chunks)
         deepstack: tuple[Tensor, ...] = ()
         if visual is not None:
             x_RH[visual_rows_V] = visual.embeds.to(x_RH.dtype)
             deepstack = visual.deepstack
-        hidden_RH = self._decoder(
+        slots_R = torch.tensor(slots, device=device)
+        cache, cut = StepCache(self._cache, slots_R, spans), None
+        if len(wanted) < len(ids):
+            rows_W = torch.tensor(wanted, dtype=torch.long, device=device)
+            cut = Wanted(rows_W, StepCache(self._cache, slots_R[rows_W], wanted_spans) if wanted else cache)
+        rows_WH = self._decoder(
             x_RH,
             torch.from_numpy(np.concatenate(positions, axis=1)).to(device),
-            StepCache(self._cache, torch.tensor(slots, device=device), spans),
+            cache,
             visual_rows_V=visual_rows_V,
             deepstack=deepstack,
-        )
-        rows_WH = (
-            hidden_RH if len(wanted) == len(ids) else hidden_RH[torch.tensor(wanted, dtype=torch.long, device=device)]
+            wanted=cut,
         )
         return self._model.logits(rows_WH)
 

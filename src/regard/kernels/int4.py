@@ -33,7 +33,7 @@ from regard.kernels.tiles import TILE_VALUES, tiled_linear, tiles
 GROUP_SIZES = (32, 64, 128, 256)
 # A group's range is narrowed by these factors, and the one with the smallest squared error is taken.
 _NARROWED = (1.0, 0.95, 0.9, 0.85, 0.8, 0.75, 0.7)
-_MIDDLE = 8
+MIDDLE = 8
 
 
 @dataclass(frozen=True)
@@ -84,9 +84,20 @@ def quantise_int4(weight_NK: Tensor, group: int) -> Int4Weight:
         rows = slice(start, start + step)
         padded = F.pad(weight_NK[rows].float(), (0, num_groups * group - num_inputs))
         codes_NGI, scale_NG[rows], zero_NG[rows] = _quantise_groups(padded.view(-1, num_groups, group))
-        low, high = codes_NGI.flatten(1).chunk(2, dim=1)
-        codes[rows] = low | (high << 4)
+        codes[rows] = _pack_halves(codes_NGI.flatten(1))
     return Int4Weight(codes, scale_NG, zero_NG, num_inputs)
+
+
+def pack_codes(levels_NK: Tensor, group: int) -> Tensor:
+    """Codes as they are stored, of levels from -MIDDLE to 15 - MIDDLE; the last group is filled up with zero levels."""
+    padded = F.pad(levels_NK, (0, -levels_NK.shape[1] % group))
+    return _pack_halves((padded + MIDDLE).to(torch.uint8))
+
+
+def _pack_halves(codes: Tensor) -> Tensor:
+    """Two codes to a byte: of the first half of the inputs, and of the second. Shapes: (N, K'), (N, K' / 2)."""
+    low, high = codes.chunk(2, dim=1)
+    return low | (high << 4)
 
 
 def _quantise_groups(values: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -100,8 +111,8 @@ def _quantise_groups(values: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         scale = ((high - low) * (factor / 15)).clamp(min=1e-30).bfloat16()
         zero = ((high + low) / 2 + scale.float() / 2).bfloat16()
         shifted = (values - zero.float()[..., None]) / scale.float()[..., None]
-        codes = (shifted + _MIDDLE).round_().clamp_(0, 15)
-        error = (codes - _MIDDLE - shifted).mul_(scale.float()[..., None]).square_().sum(dim=-1)
+        codes = (shifted + MIDDLE).round_().clamp_(0, 15)
+        error = (codes - MIDDLE - shifted).mul_(scale.float()[..., None]).square_().sum(dim=-1)
         is_better = error < best_error
         best_error = torch.where(is_better, error, best_error)
         best_scale, best_zero = torch.where(is_better, scale, best_scale), torch.where(is_better, zero, best_zero)
@@ -113,7 +124,7 @@ def widen(weight: Int4Weight, outputs: slice, out_TK: Tensor) -> None:
     """Fill `out` (T, K') with the values of some outputs, in its dtype."""
     num_groups = weight.scale_NG.shape[1]
     codes = weight.codes[outputs]
-    halves = torch.stack([codes & 15, codes >> 4], dim=1).view(torch.int8).sub_(_MIDDLE)
+    halves = torch.stack([codes & 15, codes >> 4], dim=1).view(torch.int8).sub_(MIDDLE)
     out_TK.copy_(halves.flatten(1))
     groups = out_TK.view(len(codes), num_groups, -1)
     groups.mul_(weight.scale_NG[outputs, :, None]).add_(weight.zero_NG[outputs, :, None])

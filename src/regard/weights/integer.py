@@ -30,7 +30,7 @@ from torch import Tensor, nn
 from regard.errors import ConfigError
 from regard.kernels import native
 from regard.kernels.choice import Measurements
-from regard.kernels.int4 import GROUP_SIZES, quantise_int4
+from regard.kernels.int4 import GROUP_SIZES, MIDDLE, quantise_int4
 from regard.kernels.int8 import quantise_int8
 from regard.model.config import QuantizationConfig
 from regard.model.moe import Experts, SparseMLP
@@ -49,6 +49,7 @@ from regard.model.packed_linear import (
 from regard.model.qwen3_vl import Qwen3VL
 from regard.model.vision import VisionMLP
 from regard.weights.fp8 import is_ignored
+from regard.weights.gptq import Grid
 from regard.weights.mapped import mapped_files, release_pages
 from regard.weights.names import EMBEDDING
 
@@ -213,6 +214,19 @@ def encode_int4(matrix_NK: Tensor, group: int) -> dict[str, Tensor]:
     """The tensors of a 4-bit matrix by the suffix of their name."""
     weight = quantise_int4(matrix_NK, group)
     return {"": weight.codes, "_scale": weight.scale_NG, "_zero": weight.zero_NG}
+
+
+def int8_grid(encoded: dict[str, Tensor], columns: int) -> Grid:
+    """The values that are possible with an 8-bit matrix's scales."""
+    scale_NK = encoded["_scale"][:, None].expand(-1, columns)
+    return Grid(scale_NK, torch.zeros(1, 1).expand_as(scale_NK), lambda level: level.round().clamp(-127, 127))
+
+
+def int4_grid(encoded: dict[str, Tensor], columns: int) -> Grid:
+    """The values that are possible with a 4-bit matrix's scales and zeros."""
+    group = 2 * encoded[""].shape[1] // encoded["_scale"].shape[1]
+    scale_NK, zero_NK = (encoded[s].float().repeat_interleave(group, 1)[:, :columns] for s in ("_scale", "_zero"))
+    return Grid(scale_NK, zero_NK, lambda level: level.round().clamp(-MIDDLE, 15 - MIDDLE))
 
 
 def _empty_layer(model: Qwen3VL, module: nn.Module, *, is_int8: bool, group: int) -> IntegerLinear | IntegerExperts:

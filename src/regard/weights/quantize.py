@@ -12,7 +12,8 @@ FP8 keeps what the official files keep (the vision tower, embeddings, the head, 
 sides are not multiples of 128, which other programs refuse. It also keeps together what other programs compute
 together: queries, keys and values; gate and up.
 
-Weights are rounded to the nearest code; nothing is calibrated.
+Weights are rounded to the nearest code, or, with the moments of their inputs on a calibration set, so that a layer's
+outputs change least (`gptq.py`): the decoder's linear layers; the tower, the head and experts to the nearest always.
 """
 
 from __future__ import annotations
@@ -29,8 +30,8 @@ import torch
 from torch import Tensor, nn
 
 from regard.errors import CheckpointError, ConfigError
-from regard.kernels.fp8 import dequantise, dequantised_linear
-from regard.kernels.int4 import Int4Weight
+from regard.kernels.fp8 import E4M3_MAX, dequantise, dequantised_linear
+from regard.kernels.int4 import Int4Weight, pack_codes
 from regard.kernels.int8 import Int8Weight
 from regard.model.config import OWN, ModelConfig, QuantizationConfig
 from regard.model.linear import Fp8Experts, Fp8Linear
@@ -39,7 +40,16 @@ from regard.model.packed_linear import Int4Experts, Int4Linear, Int8Experts, Int
 from regard.model.qwen3_vl import Qwen3VL
 from regard.weights.checkpoint import STORED_DTYPES, meta_model, read_config_json, read_parameter, use_quantised_layers
 from regard.weights.fp8 import is_ignored, quantise_blocks
-from regard.weights.integer import DEFAULT_GROUP, HEAD, encode_int4, encode_int8, integer_quantization
+from regard.weights.gptq import Grid, InputMoments, compensated_levels, output_square
+from regard.weights.integer import (
+    DEFAULT_GROUP,
+    HEAD,
+    encode_int4,
+    encode_int8,
+    int4_grid,
+    int8_grid,
+    integer_quantization,
+)
 from regard.weights.names import EMBEDDING, Piece, plan_loading
 from regard.weights.new_folder import check_new, copy_side_files, new_folder
 from regard.weights.save import MAX_SHARD_BYTES
@@ -67,6 +77,7 @@ class LayerReport:
     num_bytes_before: int
     num_bytes_after: int
     relative_error: float
+    output_error: float | None  # of the outputs on the calibration set, where there was one
 
 
 @dataclass(frozen=True)
@@ -82,11 +93,16 @@ class QuantizeReport:
 
 @dataclass(frozen=True)
 class Codec:
-    """One format. `decode` takes what `encode` made and the number of columns, and gives float32."""
+    """One format. `decode` takes what `encode` made and the number of columns, and gives float32.
+
+    `grid` says what values are possible with the scales that `encode` made, and `pack` makes codes of their levels.
+    """
 
     method: Method
     encode: Callable[[Tensor], Encoded]
     decode: Callable[[Encoded, int], Tensor]
+    grid: Callable[[Encoded, int], Grid]
+    pack: Callable[[Tensor], Tensor]
 
 
 def quantize(
@@ -96,12 +112,14 @@ def quantize(
     *,
     group: int | None = None,
     keep: Sequence[str] = (),
+    inputs: InputMoments | None = None,
     max_shard_bytes: int = MAX_SHARD_BYTES,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> QuantizeReport:
     """Write `folder` quantised to `out`, which must be new or empty.
 
     group:   inputs that share a scale, for int4 only.
+    inputs:  of the same model on a calibration set, or None to round to the nearest.
     keep:    layers to be left as they are: names as in `is_ignored`, or patterns with * over whole names.
     on_progress is called with the bytes written so far and the bytes in all.
     Errors:  ConfigError, CheckpointError; CapacityError if the disk is too full.
@@ -126,7 +144,7 @@ def quantize(
     num_bytes = sum(tensor.nbytes for tensor in tensors.values())
     with new_folder(out, num_bytes) as partial:
         with ShardWriter(partial, tensors, max_shard_bytes, on_progress) as writer:
-            layers = tuple(_write(target, quantization, source, writer))
+            layers = tuple(_write(target, quantization, source, inputs, writer))
         copy_side_files(folder, partial)
         text = json.dumps(_hf_config(hf_config, quantization), indent=2, ensure_ascii=False)
         (partial / "config.json").write_text(text + "\n", encoding="utf-8")
@@ -136,14 +154,28 @@ def quantize(
 def codec_of(module: nn.Module, quantization: QuantizationConfig) -> Codec | None:
     """How a layer's matrices are stored; None for a layer that is not quantised."""
     if isinstance(module, Fp8Linear | Fp8Experts):
-        return Codec("fp8", _encode_fp8, lambda e, _: dequantise(e[""], e["_scale_inv"], FP8_BLOCK, torch.float32))
+        return Codec(
+            "fp8",
+            _encode_fp8,
+            lambda e, _: dequantise(e[""], e["_scale_inv"], FP8_BLOCK, torch.float32),
+            _fp8_grid,
+            lambda levels: levels.to(torch.float8_e4m3fn),
+        )
     if isinstance(module, Int8Linear | Int8Experts):
-        return Codec("int8", encode_int8, lambda e, _: Int8Weight(e[""], e["_scale"]).widened())
+        return Codec(
+            "int8",
+            encode_int8,
+            lambda e, _: Int8Weight(e[""], e["_scale"]).widened(),
+            int8_grid,
+            lambda levels: levels.to(torch.int8),
+        )
     if isinstance(module, Int4Linear | Int4Experts):
         return Codec(
             "int4",
             lambda matrix: encode_int4(matrix, quantization.group_size),
             lambda e, columns: Int4Weight(e[""], e["_scale"], e["_zero"], columns).widened(),
+            int4_grid,
+            lambda levels: pack_codes(levels, quantization.group_size),
         )
     return None
 
@@ -252,7 +284,11 @@ def _announced(target: Qwen3VL, source: _Source) -> dict[str, Tensor]:
 
 
 def _write(
-    target: Qwen3VL, quantization: QuantizationConfig, source: _Source, writer: ShardWriter
+    target: Qwen3VL,
+    quantization: QuantizationConfig,
+    source: _Source,
+    inputs: InputMoments | None,
+    writer: ShardWriter,
 ) -> Iterator[LayerReport]:
     """Write all tensors; the scales of a quantised one are written with it."""
     for module_name, module in target.named_modules():
@@ -260,30 +296,46 @@ def _write(
         for leaf, parameter in module.named_parameters(recurse=False):
             name = f"{module_name}.{leaf}"
             if codec is not None and parameter.dtype in _CODES:
-                yield _write_quantised(name, codec, source, writer)
+                yield _write_quantised(name, codec, source, inputs, writer)
             elif name in source.plan:
                 writer.append(name, source.read(name))
 
 
-def _write_quantised(name: str, codec: Codec, source: _Source, writer: ShardWriter) -> LayerReport:
+def _write_quantised(
+    name: str, codec: Codec, source: _Source, inputs: InputMoments | None, writer: ShardWriter
+) -> LayerReport:
     """Quantise one parameter piece by piece and measure its error on the way."""
     is_tied_head = name not in source.plan
     tensor = source.read(EMBEDDING if is_tied_head else name)
-    squares = squared_error = 0.0
+    layer = name.removesuffix(".weight")
+    factor_KK = inputs.factor(layer) if inputs is not None else None
+    moments_KK = inputs.moments(layer) if inputs is not None else None
+    squares = squared_error = output_squares = output_squared_error = 0.0
     num_after = 0
     for matrix in _matrices(tensor, is_output_first=codec.method != "fp8"):
-        encoded = codec.encode(matrix)
+        encoded, values = codec.encode(matrix), matrix.float()
+        if factor_KK is not None:
+            levels = compensated_levels(values, factor_KK, codec.grid(encoded, values.shape[1]))
+            encoded |= {"": codec.pack(levels)}
         for suffix, piece in encoded.items():
             writer.append(name + suffix, piece)
             num_after += piece.nbytes
-        values = matrix.float()
+        change = codec.decode(encoded, matrix.shape[1]) - values
         squares += float(values.square().sum())
-        squared_error += float((codec.decode(encoded, matrix.shape[1]) - values).square_().sum())
+        squared_error += float(change.square().sum())
+        if moments_KK is not None:
+            output_squares += output_square(values, moments_KK)
+            output_squared_error += output_square(change, moments_KK)
     if not math.isfinite(squares):
         raise CheckpointError(f"{name} holds values that are infinite or undefined; it cannot be quantised")
-    relative_error = (squared_error / squares) ** 0.5 if squares else 0.0
     before = 0 if is_tied_head else tensor.nbytes
-    return LayerReport(name.removesuffix(".weight"), codec.method, before, num_after, relative_error)
+    output_error = None if moments_KK is None else _relative(output_squared_error, output_squares)
+    return LayerReport(layer, codec.method, before, num_after, _relative(squared_error, squares), output_error)
+
+
+def _relative(squared_error: float, squares: float) -> float:
+    """Root mean square over root mean square; 0 of nothing."""
+    return (squared_error / squares) ** 0.5 if squares > 0 else 0.0
 
 
 def _matrices(source: Tensor, *, is_output_first: bool) -> Iterator[Tensor]:
@@ -297,6 +349,17 @@ def _matrices(source: Tensor, *, is_output_first: bool) -> Iterator[Tensor]:
 def _encode_fp8(matrix: Tensor) -> Encoded:
     codes, scale_inv = quantise_blocks(matrix, FP8_BLOCK)
     return {"": codes, "_scale_inv": scale_inv}
+
+
+def _fp8_grid(encoded: Encoded, columns: int) -> Grid:
+    codes, scale_inv = encoded[""], encoded["_scale_inv"]
+    scale_NK = scale_inv.repeat_interleave(FP8_BLOCK[0], 0).repeat_interleave(FP8_BLOCK[1], 1)
+    scale_NK = scale_NK[: len(codes), :columns]
+
+    def snap(level: Tensor) -> Tensor:
+        return level.clamp(-E4M3_MAX, E4M3_MAX).to(torch.float8_e4m3fn).float()
+
+    return Grid(scale_NK, torch.zeros(1, 1).expand_as(scale_NK), snap)
 
 
 def _hf_config(hf_config: Mapping[str, Any], quantization: QuantizationConfig) -> dict[str, Any]:
