@@ -6,6 +6,7 @@ import random
 from collections.abc import Callable
 
 import pytest
+from torch import Tensor
 
 from regard.engine.engine import Engine
 from regard.messages import Image, Text
@@ -52,6 +53,24 @@ def test_chunks_equal_the_prompt_in_one_piece(subject: Subject, size: int) -> No
     engine = subject.engine(max_tokens_per_step=size)
     made = run_all(engine, [(subject.prompts[name], GREEDY) for name in NAMES])
     assert made == list(subject.truth.values())
+
+
+def test_of_a_prompts_rows_the_last_layer_finishes_the_wanted_ones_only(
+    subject: Subject, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine = subject.engine(max_tokens_per_step=40, use_prefix_cache=False)
+    layers, finished = engine._runner.decoder.layers, [0, 0]
+    for place, layer in enumerate((layers[0], layers[-1])):
+
+        def counted(x: Tensor, place: int = place, mlp: Callable[[Tensor], Tensor] = layer.mlp) -> Tensor:
+            finished[place] += len(x)
+            return mlp(x)
+
+        monkeypatch.setattr(layer, "mlp", counted)
+    inputs = subject.prompts["pictures and a clip"]
+    assert run_all(engine, [(inputs, GREEDY)]) == [subject.truth["pictures and a clip"]]
+    num_rows = len(inputs.input_ids) + GREEDY.max_tokens - 1
+    assert finished[0] == num_rows and GREEDY.max_tokens <= finished[1] < GREEDY.max_tokens + 40
 
 
 def test_the_second_time_a_prompt_comes_it_is_taken_from_the_cache(subject: Subject) -> None:

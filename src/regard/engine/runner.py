@@ -29,7 +29,7 @@ class Runner:
 
     def __init__(self, model: Qwen3VL, cache: PagedCache) -> None:
         self._model, self._cache = model, cache
-        self._decoder = Decoder(model.model.language_model)
+        self.decoder = Decoder(model.model.language_model)
 
     def run(self, chunks: Seq[Chunk]) -> Tensor:
         """Compute all chunks and store their keys and values.
@@ -67,7 +67,7 @@ class Runner:
         if len(wanted) < len(ids):
             rows_W = torch.tensor(wanted, dtype=torch.long, device=device)
             cut = Wanted(rows_W, StepCache(self._cache, slots_R[rows_W], wanted_spans) if wanted else cache)
-        rows_WH = self._decoder(
+        rows_WH = self.decoder(
             x_RH,
             torch.from_numpy(np.concatenate(positions, axis=1)).to(device),
             cache,
