@@ -10,7 +10,7 @@ import pytest
 import torch
 from PIL import Image as PILImage
 
-from regard.messages import Image, Message, Text
+from regard.messages import Image, Message, Text, Video
 from regard.model.config import ModelConfig
 from regard.model.qwen3_vl import Qwen3VL
 from regard.model.rope import rotate
@@ -20,8 +20,10 @@ from regard.train.grounding import (
     HEADS,
     LATER_WEIGHT,
     AttentionInput,
+    Name,
     Place,
     asked_tokens,
+    clue_spans,
     covered_cells,
     grounding_targets,
     names,
@@ -29,7 +31,8 @@ from regard.train.grounding import (
 )
 from regard.train.loop import initialise
 from regard.train.nano_folder import ASSETS
-from regard.train.world.sample import Char, DenseTruth, Sample, verbatim
+from regard.train.world import clip_windows, clips, scenes, spatial
+from regard.train.world.sample import Area, Char, Clue, DenseTruth, Sample, verbatim
 
 
 def cells(box: tuple[float, float, float, float], rows: int = 4, columns: int = 5) -> list[tuple[int, int]]:
@@ -61,9 +64,9 @@ def shown(text: str) -> DenseTruth:
 def test_characters_of_a_text_that_is_shown_once_have_places() -> None:
     places = list(read_places("a b\u00e9", (1, 1, 1, 2), 7, shown("xa b\u00e9y"), (100, 10)))
     assert places == [
-        Place("read", 7, 8, (0.1, 0.5, 0.1, 0.5)),
-        Place("read", 9, 10, (0.2, 0.5, 0.2, 0.5)),
-        Place("read", 10, 12, (0.3, 0.5, 0.3, 0.5)),
+        Place("read", 7, 8, (Area((0.1, 0.5, 0.1, 0.5)),)),
+        Place("read", 9, 10, (Area((0.2, 0.5, 0.2, 0.5)),)),
+        Place("read", 10, 12, (Area((0.3, 0.5, 0.3, 0.5)),)),
     ]
 
 
@@ -81,7 +84,7 @@ def test_the_tokens_before_each_digit_are_told_and_the_ids_are_those_of_the_whol
     tokenizer = encoder._processor.tokenizer
     point, *reads = encoded.places
     told = encoded.input_ids[point.first + 1 : point.last + 1]
-    assert point.box == (0.12, 0.04, 0.31, 0.088) and tokenizer.decode(told.tolist()) == "120, 40, 310, 88"
+    assert point.areas == (Area((0.12, 0.04, 0.31, 0.088)),) and tokenizer.decode(told.tolist()) == "120, 40, 310, 88"
     assert [tokenizer.decode([int(encoded.input_ids[place.last])]) for place in reads] == list("Save")
     start = answer.index("\u0001")
     assert (
@@ -121,20 +124,20 @@ def test_the_question_names_the_place_of_its_answer_in_every_turn() -> None:
         messages += [Message("assistant", (Text(answer),)), Message("user", (Text("Now the blue circle, please."),))]
     encoded = encoder.encode(Sample("scenes", tuple(messages[:-1])))
     named = [
-        encoder._processor.tokenizer.decode([int(encoded.input_ids[i]) for i in place.asked])
+        encoder._processor.tokenizer.decode([int(encoded.input_ids[i]) for i in place.names[0].tokens])
         for place in encoded.places
     ]
     assert [name.strip() for name in named] == ["red star", "blue circle"]
     told = grounding_targets(
-        [encoded.places], [encoded.grids], encoder.is_visual(torch.tensor(encoded.input_ids[None])), merge=2
+        [encoded.places], [encoded.grids], [[]], encoder.is_visual(torch.tensor(encoded.input_ids[None])), merge=2
     )
     asked = told["asked"]
     assert asked.rows[0, :3].tolist() == [*(place.first for place in encoded.places), -1]
     seen = told["seen"]
-    assert seen.rows[0, :4].tolist() == [token for place in encoded.places for token in place.asked]
+    assert seen.rows[0, :4].tolist() == [token for place in encoded.places for token in place.names[0].tokens]
     cells = [told[kind].is_target[0, at].nonzero()[:, 0].tolist() for kind, at in (("seen", 0), ("point", 0))]
     assert cells[0] == cells[1] and cells[0]
-    assert asked.is_target[0, 1].nonzero()[:, 0].tolist() == list(encoded.places[1].asked)
+    assert asked.is_target[0, 1].nonzero()[:, 0].tolist() == list(encoded.places[1].names[0].tokens)
 
 
 def test_the_loss_is_the_attention_that_misses_the_targets_of_first_tokens_above_all() -> None:
@@ -148,8 +151,11 @@ def test_the_loss_is_the_attention_that_misses_the_targets_of_first_tokens_above
     model.hidden_states(ids, positions)
     visual_mask = torch.zeros(2, 32, dtype=torch.bool)
     visual_mask[:, 2:10] = True  # 2 x 4 cells
-    places = [[Place("point", 20, 23, (0.0, 0.0, 0.25, 0.5))], [Place("point", 30, 31, (0.5, 0.5, 1.0, 1.0))]]
-    targets = grounding_targets(places, [[(1, 4, 8)], [(1, 4, 8)]], visual_mask, merge=2)
+    places = [
+        [Place("point", 20, 23, (Area((0.0, 0.0, 0.25, 0.5)),))],
+        [Place("point", 30, 31, (Area((0.5, 0.5, 1.0, 1.0)),))],
+    ]
+    targets = grounding_targets(places, [[(1, 4, 8)], [(1, 4, 8)]], [[], []], visual_mask, merge=2)
     assert list(targets) == ["point"] and targets["point"].rows.shape == (2, 16)
     loss, found = kept.loss("point", targets["point"])
 
@@ -181,7 +187,108 @@ def test_the_loss_is_the_attention_that_misses_the_targets_of_first_tokens_above
     assert all(p.grad is None or bool(p.grad.isfinite().all()) for p in model.parameters())
 
 
-def test_clips_and_several_pictures_are_left_out() -> None:
+def test_samples_with_several_pictures_or_clips_are_left_out() -> None:
     mask = torch.ones(2, 16, dtype=torch.bool)
-    places = [[Place("point", 1, 3, (0, 0, 1, 1))]] * 2
-    assert grounding_targets(places, [[(2, 4, 4)], [(1, 4, 4), (1, 4, 4)]], mask, merge=2) == {}
+    places = [[Place("point", 1, 3, (Area((0, 0, 1, 1)),))]] * 2
+    grids = [[(2, 4, 4), (1, 4, 4)], [(1, 4, 4), (1, 4, 4)]]
+    assert grounding_targets(places, grids, [[], []], mask, merge=2) == {}
+
+
+def test_every_area_of_what_is_counted_is_a_row_of_its_own_and_they_share_one_weight() -> None:
+    mask = torch.zeros(1, 16, dtype=torch.bool)
+    mask[:, 2:10] = True  # 2 x 4 cells
+    areas = (Area((0, 0, 0.25, 0.5)), Area((0.5, 0.5, 1, 1)))
+    place = Place("point", 14, 16, areas, (Name((11, 12), areas),))
+    told = grounding_targets([[place]], [[(1, 4, 8)]], [[]], mask, merge=2)
+
+    def rows(kind: str) -> list[tuple[int, float, list[int]]]:
+        of_kind = told[kind]
+        return [
+            (int(row), round(float(weight), 3), looked_at.nonzero()[:, 0].tolist())
+            for row, weight, looked_at in zip(of_kind.rows[0], of_kind.weights[0], of_kind.is_target[0], strict=True)
+            if row >= 0
+        ]
+
+    later = round(LATER_WEIGHT / 2, 3)
+    assert rows("point") == [(14, 0.5, [2]), (15, later, [2]), (14, 0.5, [8, 9]), (15, later, [8, 9])]
+    assert sorted(rows("seen")) == [(11, 0.5, [2]), (11, 0.5, [8, 9]), (12, 0.5, [2]), (12, 0.5, [8, 9])]
+    assert rows("asked") == [(14, 1.0, [11, 12])]
+    assert set(told) == {"point", "seen", "asked"}
+
+
+def clip_sample() -> Sample:
+    """Four frames at one a second; a red circle appears in the third, at the top left."""
+    frames = [PILImage.new("RGB", (64, 32), "white") for _ in range(4)]
+    areas = (Area((0, 0, 0.25, 0.5), group=1),)
+    messages = (
+        Message("user", (Video(frames, sample_fps=1.0), Text("When does the red circle appear?"))),
+        Message("assistant", (Text("2.0 seconds"),)),
+    )
+    return Sample("clips", messages, clues=((Clue("2.0", areas, (("red circle", areas),)),),))
+
+
+def test_a_clip_is_told_its_times_what_was_there_before_and_the_moment_that_is_asked_for() -> None:
+    encoder = Encoder(ASSETS)
+    encoded = encoder.encode(clip_sample())
+    ids = encoded.input_ids.tolist()
+    visual_mask = encoder.is_visual(torch.tensor([ids]))
+    told = grounding_targets([encoded.places], [encoded.grids], [encoded.stamps], visual_mask, merge=2)
+    visual = visual_mask[0].nonzero()[:, 0].tolist()  # 2 groups of 2 x 4 cells
+    assert len(visual) == 16
+
+    def looked_at(kind: str, row: int) -> list[int]:
+        return told[kind].is_target[0, row].nonzero()[:, 0].tolist()
+
+    def shown(tokens: list[int]) -> str:
+        return "".join(encoder._piece(ids[token]) for token in tokens)
+
+    assert told["before"].rows[0].tolist() == [*visual[8:], *[-1] * 8]
+    assert [looked_at("before", row) for row in range(8)] == [[cell] for cell in visual[:8]]
+    assert told["time"].rows[0].tolist() == visual
+    assert (
+        shown(looked_at("time", 0)) == "05" and shown(looked_at("time", 15)) == "25"
+    )  # of <0.5 seconds>, <2.5 seconds>
+    assert looked_at("seen", 0) == looked_at("point", 0) == [visual[8]]
+    assert shown(looked_at("asked", 0)).strip() == "red circle"
+    assert shown([int(told["stamp"].rows[0, 0]) + 1]) == "2" and shown(looked_at("stamp", 0)) == "25"
+
+
+def test_two_things_that_are_compared_are_asked_and_other() -> None:
+    encoder = Encoder(ASSETS)
+    left, right = (Area((0, 0, 0.5, 1)),), (Area((0.5, 0, 1, 1)),)
+    messages = (
+        Message("user", (Image(PILImage.new("RGB", (64, 32))), Text("Is the red star left of the blue star?"))),
+        Message("assistant", (Text("Yes."),)),
+    )
+    encoded = encoder.encode(
+        Sample("scenes", messages, clues=((Clue("Yes", names=(("red star", left), ("blue star", right))),),))
+    )
+    told = grounding_targets(
+        [encoded.places], [encoded.grids], [[]], encoder.is_visual(torch.tensor(encoded.input_ids[None])), merge=2
+    )
+    for kind, name in (("asked", "red star"), ("other", "blue star")):
+        tokens = told[kind].is_target[0, 0].nonzero()[:, 0]
+        assert encoder._processor.tokenizer.decode(encoded.input_ids[tokens].tolist()).strip() == name
+    assert "point" not in told
+
+
+def test_a_clue_that_the_answer_does_not_say_is_refused() -> None:
+    assert [(a, b) for _, a, b in clue_spans([Clue("b c"), Clue("c")], ["a", " b", " c", " c"])] == [(1, 3), (3, 4)]
+    with pytest.raises(ValueError, match="does not say 'd'"):
+        list(clue_spans([Clue("d")], ["a", " b"]))
+
+
+@pytest.mark.parametrize("generator", [scenes, clips, clip_windows, spatial])
+def test_what_the_rendered_world_says_it_is_about_is_found_in_questions_and_answers(generator: Any) -> None:
+    encoder = Encoder(ASSETS)
+    num_named = 0
+    for seed in range(40):
+        sample = generator.make(np.random.default_rng(seed), held_out=False, num_turns=4)
+        encoded = encoder.encode(sample)
+        if sample.clues:
+            assert len(sample.clues) == sum(message.role == "assistant" for message in sample.messages)
+        for place in encoded.places:
+            assert all(area.group < encoded.grids[0][0] for area in place.areas)
+            assert all(name.tokens for name in place.names)
+            num_named += len(place.names)
+    assert num_named > 20

@@ -200,6 +200,7 @@ class Steps(Dataset[list[MicroBatch]]):
             grounding=grounding_targets(
                 [e.places for e in encoded],
                 [e.grids for e in encoded],
+                [e.stamps for e in encoded],
                 visual_mask,
                 merge=self._config.vision.spatial_merge_size,
             ),

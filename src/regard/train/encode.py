@@ -7,6 +7,8 @@ small model can learn to read.
 
 from __future__ import annotations
 
+import re
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -17,17 +19,28 @@ from torch import Tensor
 
 from regard.messages import Message, Text
 from regard.processing.processor import Processor
-from regard.train.grounding import COORDINATES, Place, asked_tokens, box_of, names, read_places
-from regard.train.world.sample import VERBATIM_END, VERBATIM_START, Sample, plain
+from regard.train.grounding import (
+    COORDINATES,
+    Name,
+    Place,
+    area_of,
+    asked_tokens,
+    clue_spans,
+    names,
+    read_places,
+)
+from regard.train.world.sample import VERBATIM_END, VERBATIM_START, Clue, Sample, plain
 
 IGNORED = -100
+_TIME = re.compile(r"(\d+:)?\d+\.\d+")
 
 
 @dataclass(frozen=True)
 class EncodedSample:
     """Shapes: input_ids, labels (T,); position_ids (3, T); one (P, C) and one grid per item.
 
-    `places`: the tokens that say something about a place of the picture.
+    `places`: the tokens that say something about a place of the picture. `stamps`: where the prompt has one clip, the
+    tokens of the digits of each temporal group's time.
     """
 
     input_ids: npt.NDArray[np.int64]
@@ -36,6 +49,7 @@ class EncodedSample:
     pixel_values: list[npt.NDArray[np.float32]]
     grids: list[tuple[int, int, int]]
     places: list[Place]
+    stamps: list[tuple[int, ...]]
 
 
 class Encoder:
@@ -67,11 +81,13 @@ class Encoder:
         places: list[Place] = []
         next_position = len(ids) + inputs.rope_delta
         question = 0  # where the last question's own words begin
+        clues = iter(sample.clues)
         for message in sample.messages[len(prompt) :]:
             if message.role == "assistant":
                 answer, spans = self.answer(message, sample)
                 told = [replace(place, first=place.first + len(ids), last=place.last + len(ids)) for place in spans]
                 places += self._named(told, plain(message.text), ids + answer, question)
+                places += self._clued(next(clues, ()), ids, answer, question)
                 piece = answer + self._end
                 # The newline after the end mark is never generated and not learned.
                 labels += [*answer, self._end[0], *[IGNORED] * (len(self._end) - 1)]
@@ -98,6 +114,7 @@ class Encoder:
             pixel_values=[item.pixel_values for item in items],
             grids=[item.grid_thw for item in items],
             places=places,
+            stamps=self._stamps(ids, items[0].grid_thw[0]) if len(items) == 1 and items[0].grid_thw[0] > 1 else [],
         )
 
     def _named(self, places: list[Place], answer: str, ids: list[int], question: int) -> list[Place]:
@@ -108,9 +125,33 @@ class Encoder:
         for place in places:
             if place.kind == "point":
                 tokens = asked_tokens(next(named), pieces[: place.first - question + 1])
-                place = replace(place, asked=tuple(question + index for index in tokens))
+                place = replace(place, names=(Name(tuple(question + index for index in tokens), place.areas),))
             result.append(place)
         return result
+
+    def _clued(self, clues: Sequence[Clue], ids: list[int], answer: list[int], question: int) -> list[Place]:
+        """The places that an answer's clues tell of; `ids` are all before the answer."""
+        pieces = [self._piece(i) for i in ids[question:]]
+        places = []
+        for clue, first, last in clue_spans(clues, [self._piece(i) for i in answer]):
+            called = tuple(
+                Name(tuple(question + index for index in asked_tokens(name, pieces)), areas)
+                for name, areas in clue.names
+            )
+            is_time = bool(clue.areas) and _TIME.fullmatch(clue.said) is not None
+            places.append(Place("point", len(ids) + first - 1, len(ids) + last - 1, clue.areas, called, is_time))
+        return places
+
+    def _stamps(self, ids: list[int], num_groups: int) -> list[tuple[int, ...]]:
+        """The tokens of the digits in `<3.5 seconds>` before each group of a clip."""
+        visual = np.flatnonzero(np.isin(ids, self._visual_ids)).reshape(num_groups, -1)
+        stamps = []
+        for first in visual[:, 0]:
+            start = int(first) - 2  # before the mark where the group starts
+            while "<" not in self._piece(ids[start]):
+                start -= 1
+            stamps.append(tuple(i for i in range(start, int(first)) if any(c.isdigit() for c in self._piece(ids[i]))))
+        return stamps
 
     def _piece(self, token_id: int) -> str:
         if token_id not in self._pieces:
@@ -141,7 +182,7 @@ class Encoder:
                 start, end = found.span(1)
                 ids += encode(piece[done:start])
                 digits = encode(piece[start:end])
-                places.append(Place("point", len(ids) - 1, len(ids) + len(digits) - 1, box_of(found[1])))
+                places.append(Place("point", len(ids) - 1, len(ids) + len(digits) - 1, (area_of(found[1]),)))
                 ids += digits
                 done = end
             if done < len(piece):

@@ -5,13 +5,18 @@ write where they are. From the written digits alone a small model learns the fin
 digits say nothing about how. Reading long texts is alike: it has to find the next character first. So groups of heads
 in three layers are told where to look:
 
-    seen     layer 1, at every token that names a place, in the question (or in the action's description): the cells
-             that the place covers by a third
-    asked    layer 2, at the first token of a box or a point: the tokens that name it
-    point    layer 3, at every token that predicts a digit of a box or a point: the cells that it covers by a third
+    before   layer 0, at every visual token of a clip: the same cell of the two frames before
+    time     layer 0, at every visual token of a clip: the digits of its group's time
+    seen     layer 1, at every token that names something, in the question (or in the action's description): the cells
+             that it covers by a third; in a clip those of the moment that is asked for
+    asked    layer 2, at the first token of a box, a point or an answer: the tokens that name what it is about
+    other    layer 2, there: the tokens that name the second thing, where two are compared
+    point    layer 3, at every token that predicts a part of a box, a point or an answer: the cells that it is about
     read     layer 3, at every token that predicts a character of a text that occurs once in the picture: the cell
              it lies in
-    loss     -log(sum of the attention on these cells or words)
+    stamp    layer 4, at every token that predicts a part of a time: the digits of the group's time
+    loss     -log(sum of the attention on these cells or words); of several areas, the mean over them, so that all of
+             what is counted is looked at
 
 So a name is matched with the picture piece by piece, where the letters before each piece are at hand; characters of the
 whole name at once are not enough to tell its cells from others.
@@ -19,7 +24,7 @@ whole name at once are not enough to tell its cells from others.
 The first token of a place leads (LATER_WEIGHT): once its first digit is given, the rest is found from that digit, and
 taught alike, such tokens hide that the place was not found from the question.
 
-The heads stay the model's own; nothing is added to it. Leaves out samples with several pictures, and clips.
+The heads stay the model's own; nothing is added to it. Leaves out samples with several pictures or clips.
 Shape letters: B samples, T tokens, R rows of a sample that are told, N heads, D head_dim.
 """
 
@@ -40,10 +45,19 @@ from torch import Tensor
 
 from regard.model.qwen3_vl import Qwen3VL
 from regard.model.rope import rotate
-from regard.train.world.sample import DenseTruth
+from regard.train.world.sample import Area, Clue, DenseTruth
 
 # Layer (in a shallower model the last one) and key-value head.
-HEADS = {"seen": (1, 1), "asked": (2, 0), "point": (3, 0), "read": (3, 1)}
+HEADS = {
+    "before": (0, 0),
+    "time": (0, 1),
+    "seen": (1, 1),
+    "asked": (2, 0),
+    "other": (2, 1),
+    "point": (3, 0),
+    "read": (3, 1),
+    "stamp": (4, 0),
+}
 ROWS = 16  # rows are padded to multiples of it
 LATER_WEIGHT = 0.03
 # The family writes both in 0-1000 of the picture.
@@ -53,17 +67,26 @@ _ACTION = re.compile(r'Action: "\w+ ([^"]+)"')
 
 
 @dataclass(frozen=True)
-class Place:
-    """Tokens first..last-1 predict what is said about `box`, in 0-1 of the picture; `kind` is "point" or "read".
+class Name:
+    """Tokens that name something, and where it is."""
 
-    `asked` are the indices of the tokens that name it.
+    tokens: tuple[int, ...]
+    areas: tuple[Area, ...]
+
+
+@dataclass(frozen=True)
+class Place:
+    """Tokens first..last-1 predict what is said about `areas`; `kind` is "point" or "read".
+
+    `names` are those of the things it is about, and `is_time` says that it is the time of its first area.
     """
 
     kind: str
     first: int
     last: int
-    box: tuple[float, float, float, float]
-    asked: tuple[int, ...] = ()
+    areas: tuple[Area, ...]
+    names: tuple[Name, ...] = ()
+    is_time: bool = False
 
 
 @dataclass(frozen=True)
@@ -75,11 +98,29 @@ class GroundingTargets:
     is_target: Tensor
 
 
-def box_of(numbers: str) -> tuple[float, float, float, float]:
+def area_of(numbers: str) -> Area:
     """`120, 40, 310, 88` or `120, 40` in 0-1."""
     values = [int(number) / 1000 for number in numbers.split(", ")]
     x1, y1, x2, y2 = values if len(values) == 4 else (*values, *values)
-    return x1, y1, x2, y2
+    return Area((x1, y1, x2, y2))
+
+
+def clue_spans(clues: Sequence[Clue], pieces: Sequence[str]) -> Iterator[tuple[Clue, int, int]]:
+    """First and last + 1 of an answer's pieces that say each clue.
+
+    Raises:
+        ValueError: the answer does not say it, after the clues before it.
+    """
+    text = "".join(pieces)
+    ends = np.cumsum([len(piece) for piece in pieces])
+    end = 0
+    for clue in clues:
+        start = text.find(clue.said, end)
+        if start < 0:
+            raise ValueError(f"The answer {text!r} does not say {clue.said!r} after its first {end} characters.")
+        end = start + len(clue.said)
+        first, last = np.searchsorted(ends, (start, end - 1), side="right")
+        yield clue, int(first), int(last) + 1
 
 
 def names(answer: str) -> list[str]:
@@ -123,7 +164,7 @@ def read_places(
     for character, count in zip(text, num_ids, strict=True):
         if not character.isspace():
             x, y = dense.chars[at].x / size[0], dense.chars[at].y / size[1]
-            yield Place("read", first, first + count, (x, y, x, y))
+            yield Place("read", first, first + count, (Area((x, y, x, y)),))
             at += 1
         first += count
 
@@ -142,55 +183,79 @@ def covered_cells(box: Sequence[float], rows: int, columns: int) -> npt.NDArray[
     return (covered[0][:, None] & covered[1][None]).reshape(-1)
 
 
+Told = tuple[int, float, npt.NDArray[np.int64]]  # a token, its weight, the tokens to look at
+
+
 def grounding_targets(
     places: Sequence[Sequence[Place]],
     grids: Sequence[Sequence[tuple[int, int, int]]],
+    stamps: Sequence[Sequence[tuple[int, ...]]],
     visual_mask: Tensor,
     *,
     merge: int,
 ) -> dict[str, GroundingTargets]:
-    """Rows and targets of a batch, by kind; no entry for a kind that no sample with one still picture has."""
-    still = [
-        list(of_sample) if len(sizes) == 1 and sizes[0][0] == 1 else []
-        for of_sample, sizes in zip(places, grids, strict=True)
-    ]
-    made = {}
-    for kind in HEADS:
-        # Of every sample: first and last token that is told, and the tokens to look at.
-        told = [
-            [span for place in of_sample for span in _spans(kind, place, grid[0], mask.nonzero()[:, 0], merge)]
-            for of_sample, grid, mask in zip(still, grids, visual_mask, strict=True)
-        ]
-        longest = max(sum(last - first for first, last, _ in of_sample) for of_sample in told)
-        if longest == 0:
-            continue
-        longest += -longest % ROWS
-        rows = torch.full((len(told), longest), -1)
-        weights = torch.zeros(len(told), longest)
-        is_target = torch.zeros(len(told), longest, visual_mask.shape[1], dtype=torch.bool)
-        for index, of_sample in enumerate(told):
-            at = 0
-            for first, last, looked_at in of_sample:
-                count = last - first
-                rows[index, at : at + count] = torch.arange(first, last)
-                weights[index, at : at + count] = LATER_WEIGHT
-                weights[index, at] = 1.0
-                is_target[index, at : at + count, looked_at] = True
-                at += count
-        made[kind] = GroundingTargets(rows, weights, is_target)
-    return made
+    """Rows and targets of a batch, by kind; no entry for a kind that no sample with one picture or clip has.
+
+    `stamps` are the tokens of the digits of each group's time, of samples with one clip.
+    """
+    told: list[dict[str, list[Told]]] = []
+    for of_sample, sizes, times, mask in zip(places, grids, stamps, visual_mask, strict=True):
+        rows: dict[str, list[Told]] = {kind: [] for kind in HEADS}
+        told.append(rows)
+        if len(sizes) == 1:
+            # (T, H, W) tokens of the picture or clip.
+            num_groups, height, width = sizes[0]
+            visual = mask.nonzero()[:, 0].numpy().reshape(num_groups, height // merge, width // merge)
+            _tell_of_groups(rows, visual, times)
+            for place in of_sample:
+                _tell_of_place(rows, place, visual, times)
+    return {kind: made for kind in HEADS if (made := _padded([rows[kind] for rows in told], visual_mask.shape[1]))}
 
 
-def _spans(
-    kind: str, place: Place, grid: tuple[int, int, int], visual: Tensor, merge: int
-) -> list[tuple[int, int, Tensor]]:
-    """First and last token that `kind` of head is told about a place, and the tokens to look at."""
-    if kind == "asked":
-        return [(place.first, place.first + 1, torch.tensor(place.asked))] if place.asked else []
-    cells = visual[torch.from_numpy(covered_cells(place.box, grid[1] // merge, grid[2] // merge))]
-    if kind == "seen":
-        return [(token, token + 1, cells) for token in place.asked]
-    return [(place.first, place.last, cells)] if place.kind == kind else []
+def _tell_of_groups(
+    rows: dict[str, list[Told]], visual: npt.NDArray[np.int64], times: Sequence[tuple[int, ...]]
+) -> None:
+    """What every visual token of a clip is told."""
+    for earlier, later in zip(visual[:-1].ravel(), visual[1:].ravel(), strict=True):
+        rows["before"].append((int(later), 1.0, np.array([earlier])))
+    for cells, digits in zip(visual, times, strict=False):  # a picture has no time
+        rows["time"] += [(int(cell), 1.0, np.array(digits)) for cell in cells.ravel()]
+
+
+def _tell_of_place(
+    rows: dict[str, list[Told]], place: Place, visual: npt.NDArray[np.int64], times: Sequence[tuple[int, ...]]
+) -> None:
+    def cells(area: Area) -> npt.NDArray[np.int64]:
+        return visual[area.group].ravel()[covered_cells(area.box, *visual.shape[1:])]
+
+    for name in place.names:
+        for area in name.areas:
+            looked_at = cells(area)
+            rows["seen"] += [(token, 1 / len(name.areas), looked_at) for token in name.tokens]
+    for kind, name in zip(("asked", "other"), place.names, strict=False):
+        if name.tokens:
+            rows[kind].append((place.first, 1.0, np.array(name.tokens)))
+    told = [(place.kind, 1 / len(place.areas), cells(area)) for area in place.areas]
+    if place.is_time and times:
+        told.append(("stamp", 1.0, np.array(times[place.areas[0].group])))
+    for kind, weight, looked_at in told:
+        rows[kind].append((place.first, weight, looked_at))
+        rows[kind] += [(token, weight * LATER_WEIGHT, looked_at) for token in range(place.first + 1, place.last)]
+
+
+def _padded(told: list[list[Told]], num_tokens: int) -> GroundingTargets | None:
+    longest = max(len(rows) for rows in told)
+    if longest == 0:
+        return None
+    longest += -longest % ROWS
+    rows = torch.full((len(told), longest), -1)
+    weights = torch.zeros(len(told), longest)
+    is_target = torch.zeros(len(told), longest, num_tokens, dtype=torch.bool)
+    for index, of_sample in enumerate(told):
+        for at, (token, weight, looked_at) in enumerate(of_sample):
+            rows[index, at], weights[index, at] = token, weight
+            is_target[index, at, looked_at] = True
+    return GroundingTargets(rows, weights, is_target)
 
 
 class AttentionInput:
@@ -231,7 +296,7 @@ class AttentionInput:
         is_allowed = targets.is_target | ~is_row[..., None]
         log_found_BNR = scores_BNRT.masked_fill(~is_allowed[:, None], -math.inf).logsumexp(-1)
         missed_BR = (log_all_BNR - log_found_BNR).mean(1) * is_row
-        is_first = targets.weights == 1
+        first_BR = targets.weights * (targets.weights > LATER_WEIGHT)
         found_BNR = (log_found_BNR - log_all_BNR).detach().exp()
-        found = float((found_BNR.mean(1) * is_first).sum() / is_first.sum())
+        found = float((found_BNR.mean(1) * (targets.weights > LATER_WEIGHT)).sum() / first_BR.sum())
         return (missed_BR * targets.weights).sum() / targets.weights.sum(), found

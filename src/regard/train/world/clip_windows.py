@@ -57,7 +57,8 @@ def make(rng: np.random.Generator, *, held_out: bool, num_turns: int = 1) -> Sam
     while asked is None:
         window = _plan(rng, held_out=held_out)
         asked = choose(rng, asks, weights=weights)(rng, window)
-    question, answer, truth = asked
+    question, answer, truth, clues = asked
+    all_clues = [clues]
     video = Video(_paint(rng, window), sample_fps=window.fps)
     messages = [Message("user", (video, Text(question))), Message("assistant", (Text(answer),))]
     seen = {question}
@@ -66,7 +67,8 @@ def make(rng: np.random.Generator, *, held_out: bool, num_turns: int = 1) -> Sam
         if more is not None and more[0] not in seen:
             seen.add(more[0])
             messages += [Message("user", (Text(more[0]),)), Message("assistant", (Text(more[1]),))]
-    return Sample("clips", tuple(messages), truth)
+            all_clues.append(more[3])
+    return Sample("clips", tuple(messages), truth, clues=tuple(all_clues))
 
 
 # --- what happens ---------------------------------------------------------------------------------------------------

@@ -24,7 +24,7 @@ from PIL import Image as PILImage
 from PIL import ImageDraw, ImageFont
 
 from regard.messages import Message, Text, Video
-from regard.train.world.sample import Sample, verbatim
+from regard.train.world.sample import Area, Clue, Sample, verbatim
 from regard.train.world.shapes import (
     COLOURS,
     RGB,
@@ -53,7 +53,7 @@ TRAINING_WORDS = (
     "BACK", "NEXT", "WIN", "LOVE", "HELLO", "TIME", "GAME", "MUSIC", "LIVE",
 )  # fmt: skip
 HELD_OUT_WORDS = ("READY", "WAIT", "SAVE", "DONE", "NEWS", "TAXI", "ON", "OFF")
-_GROUP_FRAMES = 2  # frames that the model sees as one
+GROUP_FRAMES = 2  # frames that the model sees as one
 _APART_GROUPS = 2
 
 _WHEN = {
@@ -91,7 +91,7 @@ _ORDER = (
     "Which of the two appears earlier, {a} or {b}?", "Which is there first, {a} or {b}?",
 )  # fmt: skip
 
-Asked = tuple[str, str, dict[str, Any]]  # question, answer, truth
+Asked = tuple[str, str, dict[str, Any], tuple[Clue, ...]]  # question, answer, truth, what the answer is about
 
 
 @dataclass(frozen=True)
@@ -145,6 +145,12 @@ class Clip:
     static: tuple[Actor, ...]
     actors: tuple[Actor, ...]
 
+    def area(self, actor: Actor, frame: int) -> Area:
+        """Where an actor is, in the group of a frame."""
+        x1, y1, x2, y2 = actor.look.box
+        box = x1 / self.width, y1 / self.height, x2 / self.width, y2 / self.height
+        return Area(box, frame // GROUP_FRAMES)
+
     @property
     def appearing(self) -> tuple[Actor, ...]:
         """Actors that are not there at the start, in order of time."""
@@ -161,14 +167,16 @@ def make(rng: np.random.Generator, *, held_out: bool, num_turns: int = 1) -> Sam
         asked = asks[kind](rng, clip)
         if asked is not None:
             break
-    question, answer, truth = asked
+    question, answer, truth, clues = asked
+    all_clues = [clues]
     video = Video(_paint(rng, clip), sample_fps=clip.sample_fps)
     messages = [Message("user", (video, Text(question))), Message("assistant", (Text(answer),))]
     for _ in range(num_turns - 1):
         more = asks[choose(rng, tuple(asks), weights=weights)](rng, clip)
         if more is not None:
             messages += [Message("user", (Text(more[0]),)), Message("assistant", (Text(more[1]),))]
-    return Sample("clips", tuple(messages), {"kind": kind, **truth})
+            all_clues.append(more[3])
+    return Sample("clips", tuple(messages), {"kind": kind, **truth}, clues=tuple(all_clues))
 
 
 def _plan(rng: np.random.Generator, *, held_out: bool) -> Clip:
@@ -222,8 +230,8 @@ def _event_frames(rng: np.random.Generator, num_frames: int, num_wanted: int) ->
     """Up to three frames from the second group on, in any order, whose groups are `_APART_GROUPS` apart."""
     frames: list[int] = []
     for _ in range(min(num_wanted, int(rng.integers(1, 4)))):
-        frame = int(rng.integers(_GROUP_FRAMES, num_frames))
-        if all(abs(frame // _GROUP_FRAMES - other // _GROUP_FRAMES) >= _APART_GROUPS for other in frames):
+        frame = int(rng.integers(GROUP_FRAMES, num_frames))
+        if all(abs(frame // GROUP_FRAMES - other // GROUP_FRAMES) >= _APART_GROUPS for other in frames):
             frames.append(frame)
     return frames
 
@@ -257,24 +265,28 @@ def _ask_when(rng: np.random.Generator, clip: Clip) -> Asked | None:
     else:
         event, frame = "disappear", actor.end
     question = choose(rng, _WHEN[event]).format(**names)
-    return question, f"{_seconds(clip, frame)} seconds", {"event": event, "time_s": frame / clip.sample_fps}
+    areas = (clip.area(actor, frame),)
+    clue = Clue(_seconds(clip, frame), areas, ((names["a"].removeprefix("the "), areas),))
+    return question, f"{_seconds(clip, frame)} seconds", {"event": event, "time_s": frame / clip.sample_fps}, (clue,)
 
 
 def _ask_what(rng: np.random.Generator, clip: Clip) -> Asked | None:
     if not clip.appearing:
         return None
     actor = choose(rng, clip.appearing)
-    question = choose(rng, _WHAT).format(time=_seconds(clip, actor.first))
-    if isinstance(actor.look, Word):
-        return question, f"the word {verbatim(actor.look.text)}", {"answer": actor.name}
-    return question, with_article(actor.name), {"answer": actor.name}
+    time = _seconds(clip, actor.first)
+    question = choose(rng, _WHAT).format(time=time)
+    areas = (clip.area(actor, actor.first),)
+    answer = f"the word {verbatim(actor.look.text)}" if isinstance(actor.look, Word) else with_article(actor.name)
+    return question, answer, {"answer": actor.name}, (Clue(actor.name, areas, ((time, areas),)),)
 
 
 def _ask_count(rng: np.random.Generator, clip: Clip) -> Asked | None:
-    count = sum(isinstance(actor.look, Shape) for actor in clip.appearing)
-    if count < 2 and rng.random() < 0.8:
+    found = [actor for actor in clip.appearing if isinstance(actor.look, Shape)]
+    if len(found) < 2 and rng.random() < 0.8:
         return None  # most clips have one: guessing must not pay
-    return choose(rng, _COUNT), str(count), {"count": count}
+    answer, areas = str(len(found)), tuple(clip.area(actor, actor.first) for actor in found)
+    return choose(rng, _COUNT), answer, {"count": len(found)}, (Clue(answer, areas, (("shapes", areas),)),)
 
 
 def _ask_order(rng: np.random.Generator, clip: Clip) -> Asked | None:
@@ -284,7 +296,9 @@ def _ask_order(rng: np.random.Generator, clip: Clip) -> Asked | None:
     first, second = shapes[:2]
     a, b = (first, second) if rng.random() < 0.5 else (second, first)
     question = choose(rng, _ORDER).format(a=f"the {a.name}", b=f"the {b.name}")
-    return question, f"the {first.name}", {"answer": first.name}
+    names = tuple((actor.name, (clip.area(actor, actor.first),)) for actor in (a, b))
+    clue = Clue(first.name, (clip.area(first, first.first),), names)
+    return question, f"the {first.name}", {"answer": first.name}, (clue,)
 
 
 # --- drawing --------------------------------------------------------------------------------------------------------

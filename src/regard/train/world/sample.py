@@ -45,13 +45,37 @@ class DenseTruth:
 
 
 @dataclass(frozen=True)
+class Area:
+    """A place in the picture, in 0-1 of its width and height, or in a temporal group (two frames) of the clip."""
+
+    box: tuple[float, float, float, float]
+    group: int = 0
+
+
+@dataclass(frozen=True)
+class Clue:
+    """What a part of an answer is about: `said` as it stands in the answer, and where that is to be seen.
+
+    `names` are the words of the question that lead there, each with the areas of what it names.
+    """
+
+    said: str
+    areas: tuple[Area, ...] = ()
+    names: tuple[tuple[str, tuple[Area, ...]], ...] = ()
+
+
+@dataclass(frozen=True)
 class Sample:
-    """A conversation whose last message is the wanted answer; `truth` is what the scorer needs (JSON types)."""
+    """A conversation whose last message is the wanted answer; `truth` is what the scorer needs (JSON types).
+
+    `clues`: those of each answer, in the order in which they are said, or none at all.
+    """
 
     task: str
     messages: tuple[Message, ...]
     truth: dict[str, Any] = field(default_factory=dict)
     dense: DenseTruth | None = None
+    clues: tuple[tuple[Clue, ...], ...] = ()
 
     @property
     def answer(self) -> str:

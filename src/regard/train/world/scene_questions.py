@@ -1,6 +1,6 @@
 """Questions about a scene of coloured shapes, each with the answer and what a scorer needs.
 
-An `ask_...` function takes a scene and returns (question, answer, truth), or None if this scene has no clear answer
+An `ask_...` function takes a scene and returns (question, answer, truth, clues), or None if it has no clear answer
 of that kind: the two shapes of a relation are more than `CLEAR` of a side apart on the asked axis, and a shape that
 a question names is the only one of its name.
 
@@ -11,11 +11,13 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from regard.train.world.sample import Area, Clue
 from regard.train.world.shapes import COLOURS, SHAPES, Background, Shape, choose, plural, with_article
 
 CLEAR = 0.13  # of a side: shapes this far apart on an axis are clearly left/right of or above/below each other
@@ -23,7 +25,7 @@ LARGE_PX = 48  # diameter from which a shape is called large; small ones stay we
 
 _POSITIONS = (("top left", "top", "top right"), ("left", "centre", "right"), ("bottom left", "bottom", "bottom right"))
 
-Asked = tuple[str, str, dict[str, Any]]  # question, answer, truth
+Asked = tuple[str, str, dict[str, Any], tuple[Clue, ...]]  # question, answer, truth, what the answer is about
 
 
 @dataclass(frozen=True)
@@ -40,6 +42,13 @@ class Scene:
         """The shapes that no other has the same colour and name as."""
         labels = [shape.label for shape in self.shapes]
         return [shape for shape in self.shapes if labels.count(shape.label) == 1]
+
+    def areas(self, shapes: Iterable[Shape]) -> tuple[Area, ...]:
+        """Where shapes are."""
+        return tuple(
+            Area((x1 / self.width, y1 / self.height, x2 / self.width, y2 / self.height))
+            for x1, y1, x2, y2 in (shape.box for shape in shapes)
+        )
 
 
 def position_of(shape: Shape, width: int, height: int, *, tolerance: float = 0.0) -> tuple[str, ...]:
@@ -136,14 +145,15 @@ def ask_describe(rng: np.random.Generator, scene: Scene) -> Asked | None:
         {"shape": s.name, "colour": s.colour, "positions": list(position_of(s, *size, tolerance=0.03))}
         for s in scene.shapes
     ]
-    return choose(rng, _DESCRIBE), f"{head}: {listed}.", {"shapes": shapes}
+    clues = tuple(Clue(phrase, scene.areas([s])) for phrase, s in zip(phrases, scene.shapes, strict=True))
+    return choose(rng, _DESCRIBE), f"{head}: {listed}.", {"shapes": shapes}, clues
 
 
 def ask_count(rng: np.random.Generator, scene: Scene) -> Asked:
     """Half the time ask about what repeats most often, so that counts above one are common."""
     attribute = choose(rng, ("any", "name", "colour", "label"), weights=(0.25, 0.3, 0.25, 0.2))
     if attribute == "any":
-        return choose(rng, _COUNT).format(things="shapes"), str(len(scene.shapes)), {"count": len(scene.shapes)}
+        return _counted(rng, scene, "shapes", scene.shapes)
     absent = {"name": choose(rng, SHAPES), "colour": choose(rng, COLOURS)}
     absent["label"] = f"{absent['colour']} {absent['name']}"
     present = [str(getattr(shape, attribute)) for shape in scene.shapes]
@@ -151,7 +161,13 @@ def ask_count(rng: np.random.Generator, scene: Scene) -> Asked:
     candidates = [*counts, absent[attribute]]
     wanted = max(candidates, key=lambda label: counts[label]) if rng.random() < 0.5 else choose(rng, candidates)
     things = f"{wanted} shapes" if attribute == "colour" else plural(wanted)
-    return choose(rng, _COUNT).format(things=things), str(counts[wanted]), {"count": counts[wanted]}
+    return _counted(rng, scene, things, [s for s in scene.shapes if getattr(s, attribute) == wanted])
+
+
+def _counted(rng: np.random.Generator, scene: Scene, things: str, found: Sequence[Shape]) -> Asked:
+    answer, areas = str(len(found)), scene.areas(found)
+    clue = Clue(answer, areas, ((things, areas),))
+    return choose(rng, _COUNT).format(things=things), answer, {"count": len(found)}, (clue,)
 
 
 def ask_relation(rng: np.random.Generator, scene: Scene) -> Asked | None:
@@ -174,7 +190,12 @@ def _ask_yes_no(rng: np.random.Generator, scene: Scene) -> Asked | None:
     if abs(offset) <= CLEAR:
         return None
     question = choose(rng, _YES_NO).format(a=a.label, b=b.label, side=choose(rng, _SIDE_PHRASES[side]))
-    return question, "Yes." if offset > 0 else "No.", {"answer": "yes" if offset > 0 else "no"}
+    answer = "Yes" if offset > 0 else "No"
+    return question, f"{answer}.", {"answer": answer.lower()}, (_compared(scene, answer, a, b),)
+
+
+def _compared(scene: Scene, answer: str, a: Shape, b: Shape) -> Clue:
+    return Clue(answer, names=((a.label, scene.areas([a])), (b.label, scene.areas([b]))))
 
 
 def _ask_which_side(rng: np.random.Generator, scene: Scene) -> Asked | None:
@@ -187,7 +208,8 @@ def _ask_which_side(rng: np.random.Generator, scene: Scene) -> Asked | None:
     side = max(_SIDES, key=lambda s: _offset(scene, a, b, s))
     if _offset(scene, a, b, side) <= CLEAR:
         return None
-    return choose(rng, _WHICH_SIDE).format(a=a.label, b=b.label), side, {"answer": side}
+    question = choose(rng, _WHICH_SIDE).format(a=a.label, b=b.label)
+    return question, side, {"answer": side}, (_compared(scene, side, a, b),)
 
 
 def _ask_what_is(rng: np.random.Generator, scene: Scene) -> Asked | None:
@@ -199,7 +221,9 @@ def _ask_what_is(rng: np.random.Generator, scene: Scene) -> Asked | None:
     if len(there) != 1 or _offset(scene, there[0], b, side) <= CLEAR:
         return None
     question = choose(rng, _WHAT_IS).format(b=b.label, side=choose(rng, _SIDE_PHRASES[side]))
-    return question, with_article(there[0].label), {"answer": there[0].label}
+    label = there[0].label
+    clue = Clue(label, scene.areas(there), ((b.label, scene.areas([b])),))
+    return question, with_article(label), {"answer": label}, (clue,)
 
 
 def ask_attribute(rng: np.random.Generator, scene: Scene) -> Asked | None:
@@ -213,7 +237,13 @@ def _ask_colour(rng: np.random.Generator, scene: Scene) -> Asked | None:
     if not candidates:
         return None
     shape = choose(rng, candidates)
-    return choose(rng, _COLOUR_OF).format(a=shape.name), shape.colour, {"answer": shape.colour}
+    clue = _about(scene, shape.colour, shape.name, shape)
+    return choose(rng, _COLOUR_OF).format(a=shape.name), shape.colour, {"answer": shape.colour}, (clue,)
+
+
+def _about(scene: Scene, answer: str, name: str, shape: Shape) -> Clue:
+    areas = scene.areas([shape])
+    return Clue(answer, areas, ((name, areas),))
 
 
 def _ask_shape(rng: np.random.Generator, scene: Scene) -> Asked | None:
@@ -222,7 +252,8 @@ def _ask_shape(rng: np.random.Generator, scene: Scene) -> Asked | None:
     if not candidates:
         return None
     shape = choose(rng, candidates)
-    return choose(rng, _SHAPE_OF).format(a=shape.colour), shape.name, {"answer": shape.name}
+    clue = _about(scene, shape.name, shape.colour, shape)
+    return choose(rng, _SHAPE_OF).format(a=shape.colour), shape.name, {"answer": shape.name}, (clue,)
 
 
 def _ask_size(rng: np.random.Generator, scene: Scene) -> Asked | None:
@@ -230,7 +261,8 @@ def _ask_size(rng: np.random.Generator, scene: Scene) -> Asked | None:
         return None
     shape = choose(rng, scene.unique)
     size = "large" if shape.diameter >= LARGE_PX else "small"
-    return choose(rng, _SIZE_OF).format(a=shape.label), size, {"answer": size}
+    clue = _about(scene, size, shape.label, shape)
+    return choose(rng, _SIZE_OF).format(a=shape.label), size, {"answer": size}, (clue,)
 
 
 def _ask_is_there(rng: np.random.Generator, scene: Scene) -> Asked | None:
@@ -243,9 +275,10 @@ def _ask_is_there(rng: np.random.Generator, scene: Scene) -> Asked | None:
         label = (
             f"{shape.colour} {choose(rng, SHAPES)}" if rng.random() < 0.5 else f"{choose(rng, COLOURS)} {shape.name}"
         )
-    is_there = label in {other.label for other in scene.shapes}
-    answer = "yes" if is_there else "no"
-    return choose(rng, _IS_THERE).format(a=with_article(label)), answer.capitalize() + ".", {"answer": answer}
+    found = scene.areas(other for other in scene.shapes if other.label == label)
+    answer = "Yes" if found else "No"
+    question = choose(rng, _IS_THERE).format(a=with_article(label))
+    return question, f"{answer}.", {"answer": answer.lower()}, (Clue(answer, found, ((label, found),)),)
 
 
 def ask_locate(rng: np.random.Generator, scene: Scene) -> Asked | None:
@@ -260,7 +293,7 @@ def ask_locate(rng: np.random.Generator, scene: Scene) -> Asked | None:
         return None
     boxes = [_per_mille(scene, shape.box) for shape in found]
     answer = _fenced([{"bbox_2d": box, "label": shape.label} for box, shape in zip(boxes, found, strict=True)])
-    return question, answer, {"boxes": boxes, "labels": [shape.label for shape in found]}
+    return question, answer, {"boxes": boxes, "labels": [shape.label for shape in found]}, ()
 
 
 def ask_point(rng: np.random.Generator, scene: Scene) -> Asked | None:
@@ -270,7 +303,7 @@ def ask_point(rng: np.random.Generator, scene: Scene) -> Asked | None:
     box = _per_mille(scene, shape.box)
     point = [round((box[0] + box[2]) / 2), round((box[1] + box[3]) / 2)]
     answer = _fenced([{"point_2d": point, "label": shape.label}])
-    return choose(rng, _POINT).format(a=shape.label), answer, {"boxes": [box], "labels": [shape.label]}
+    return choose(rng, _POINT).format(a=shape.label), answer, {"boxes": [box], "labels": [shape.label]}, ()
 
 
 def _per_mille(scene: Scene, box: tuple[float, float, float, float]) -> list[int]:

@@ -71,17 +71,20 @@ def make(rng: np.random.Generator, *, held_out: bool, num_turns: int = 1) -> Sam
         asked = ask(rng, scene)
         if asked is not None:
             break
-    question, answer, truth = asked
+    question, answer, truth, clues = asked
+    all_clues = [clues]
     messages = [Message("user", (Image(_paint(rng, scene)), Text(question))), Message("assistant", (Text(answer),))]
     for _ in range(num_turns - 1):
         more = _KINDS[choose(rng, kinds, weights=weights)][2](rng, scene)
         if more is not None:
             messages += [Message("user", (Text(more[0]),)), Message("assistant", (Text(more[1]),))]
+            all_clues.append(more[3])
     return Sample(
         task="scenes",
         messages=tuple(messages),
         truth={"kind": kind, **truth},
         dense=DenseTruth(items=tuple(Item(shape.name, shape.box, shape.colour) for shape in scene.shapes)),
+        clues=tuple(all_clues),
     )
 
 

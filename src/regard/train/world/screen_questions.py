@@ -22,7 +22,7 @@ from PIL import Image
 
 from regard.messages import Image as ImagePart
 from regard.messages import Message, Text
-from regard.train.world.sample import DenseTruth, Sample, verbatim
+from regard.train.world.sample import Area, Clue, DenseTruth, Sample, verbatim
 
 Widget = dict[str, Any]
 
@@ -142,7 +142,19 @@ def ask(
     truth |= {key: target[key] for key in ("kind", "label", "box") if key in target}
     truth["answer"] = answer.replace("\u0001", "").replace("\u0002", "")
     messages = (Message("user", (ImagePart(image), Text(question))), Message("assistant", (Text(answer),)))
-    return Sample(task="screens", messages=messages, truth=truth, dense=dense)
+    clues: tuple[Clue, ...] = ()
+    if form == "yesno":
+        areas = _areas(target, image.size)
+        clues = (Clue(answer.removesuffix("."), areas, ((target["label"], areas),)),)
+    return Sample(task="screens", messages=messages, truth=truth, dense=dense, clues=(clues,))
+
+
+def _areas(widget: Widget, size: tuple[int, int]) -> tuple[Area, ...]:
+    """Where a widget is; nowhere if it is none of this screen's."""
+    if "box" not in widget:
+        return ()
+    x1, y1, x2, y2 = (value / size[index % 2] for index, value in enumerate(widget["box"]))
+    return (Area((x1, y1, x2, y2)),)
 
 
 def box_answer(label: str, box: Sequence[float], size: tuple[int, int]) -> str:

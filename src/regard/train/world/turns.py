@@ -12,7 +12,7 @@ from dataclasses import replace
 import numpy as np
 
 from regard.messages import Message, Text
-from regard.train.world.sample import Sample
+from regard.train.world.sample import Clue, Sample
 from regard.train.world.screen_lists import ask_absent, ask_every, ask_list
 from regard.train.world.screen_questions import ask
 from regard.train.world.screens import ScreenBank
@@ -24,11 +24,18 @@ ABSENT_SHARE, LIST_SHARE, LIST_TURNS = 0.125, 0.35, 4
 def join(samples: Sequence[Sample]) -> Sample:
     """One conversation from samples about the same picture, which is shown in the first turn only."""
     messages: list[Message] = list(samples[0].messages)
+    clues = [*_clues(samples[0])]
     for sample in samples[1:]:
+        clues += _clues(sample)
         first = sample.prompt[-1]
         question = tuple(part for part in first.parts if isinstance(part, Text))
         messages += [replace(first, parts=question), *sample.messages[len(sample.prompt) :]]
-    return replace(samples[0], messages=tuple(messages))
+    return replace(samples[0], messages=tuple(messages), clues=tuple(clues))
+
+
+def _clues(sample: Sample) -> tuple[tuple[Clue, ...], ...]:
+    """One entry for each answer."""
+    return sample.clues or ((),) * sum(message.role == "assistant" for message in sample.messages)
 
 
 def screen_turns(rng: np.random.Generator, *, bank: ScreenBank, num_turns: int) -> Sample:

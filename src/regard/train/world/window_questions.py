@@ -1,7 +1,7 @@
 """What is asked about a window of a clip, and what in it the questions look at.
 
-An `ask_...` function takes a window and returns (question, answer, truth), or None if this window has no clear
-answer of that kind. It draws nothing and does not choose what happens: that is `clip_windows`.
+An `ask_...` function takes a window and returns (question, answer, truth, clues), or None if this window has no
+clear answer of that kind. It draws nothing and does not choose what happens: that is `clip_windows`.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from regard.train.world.clips import Word
-from regard.train.world.sample import plain, verbatim
+from regard.train.world.clips import GROUP_FRAMES, Word
+from regard.train.world.sample import Area, Clue, plain, verbatim
 from regard.train.world.shapes import COLOURS, SHAPES, Background, Shape, choose, with_article
 
 EVENTS = (
@@ -34,7 +34,7 @@ _WHEN = {
 _MAX_SHOWN = 3
 
 Look = Shape | Word
-Asked = tuple[str, str, dict[str, Any]]  # question, answer, truth
+Asked = tuple[str, str, dict[str, Any], tuple[Clue, ...]]  # question, answer, truth, what the answer is about
 
 
 @dataclass(frozen=True)
@@ -80,6 +80,16 @@ class Window:
     def seconds(self, frame: int) -> float:
         return frame / self.fps
 
+    def area(self, look: Look, frame: int) -> Area:
+        """Where something is, in the group of a frame."""
+        x1, y1, x2, y2 = look.box
+        box = x1 / self.size[0], y1 / self.size[1], x2 / self.size[0], y2 / self.size[1]
+        return Area(box, frame // GROUP_FRAMES)
+
+    def areas(self, event: Event) -> tuple[Area]:
+        """Where an event begins."""
+        return (self.area(event.thing, event.first),)
+
 
 def name_of(look: Look) -> str:
     """Like "red circle" or "word STOP"; words are marked as read."""
@@ -97,14 +107,24 @@ def _ask_events(rng: np.random.Generator, window: Window) -> Asked:
     truth = [
         {"start": window.seconds(e.first), "end": window.seconds(e.last), "sentence": plain(e.sentence)} for e in events
     ]
-    return EVENTS, "{" + ", ".join(fields) + "}", {"kind": "events", "events": truth}
+    clues = []
+    for e in events:
+        last = next(t for t in window.things if e in t.events).looks[e.last] or e.thing
+        clues += [
+            Clue(clock(window.seconds(e.first)), window.areas(e)),
+            Clue(clock(window.seconds(e.last)), (window.area(last, e.last),)),
+            Clue(plain(e.sentence), window.areas(e)),
+        ]
+    return EVENTS, "{" + ", ".join(fields) + "}", {"kind": "events", "events": truth}, tuple(clues)
 
 
 def _ask_describe(rng: np.random.Generator, window: Window) -> Asked:
     """One sentence for each kind of event that is common, one for each other."""
-    sentences = [e.sentence[0].upper() + e.sentence[1:] + "." for e in window.events][:3]
+    events = window.events[:3]
+    sentences = [e.sentence[0].upper() + e.sentence[1:] + "." for e in events]
+    clues = tuple(Clue(plain(sentence), window.areas(e)) for sentence, e in zip(sentences, events, strict=True))
     truth = {"kind": "describe", "answer": [plain(sentence) for sentence in sentences]}
-    return DESCRIBE, " ".join(sentences) or NOTHING, truth
+    return DESCRIBE, " ".join(sentences) or NOTHING, truth, clues
 
 
 def _ask_when(rng: np.random.Generator, window: Window) -> Asked | None:
@@ -121,7 +141,9 @@ def _ask_when(rng: np.random.Generator, window: Window) -> Asked | None:
         question = _WHEN[event.kind].format(plain(name_of(event.thing)), event.colour)
     else:
         question = QUERY.format(plain(event.sentence))
-    return question, f"{time_s:.1f} seconds", truth
+    areas = window.areas(event)
+    clue = Clue(f"{time_s:.1f}", areas, ((plain(name_of(event.thing)), areas),))
+    return question, f"{time_s:.1f} seconds", truth, (clue,)
 
 
 def _ask_never(rng: np.random.Generator, window: Window) -> Asked | None:
@@ -135,7 +157,7 @@ def _ask_never(rng: np.random.Generator, window: Window) -> Asked | None:
     if sentence in happens or any(e.kind == "turn" and f"{e.colour} {name}" == thing for e in window.events):
         return None
     question = _WHEN[kind].format(thing, "") if rng.random() < 0.5 else QUERY.format(sentence)
-    return question, "never", {"kind": "window when", "time_s": None}
+    return question, "never", {"kind": "window when", "time_s": None}, (Clue("never", names=((thing, ()),)),)
 
 
 def _ask_what(rng: np.random.Generator, window: Window) -> Asked | None:
@@ -143,10 +165,11 @@ def _ask_what(rng: np.random.Generator, window: Window) -> Asked | None:
     if not appearing:
         return None
     event = choose(rng, appearing)
-    question = choose(rng, _WHAT).format(f"{window.seconds(event.first):.1f}")
+    time = f"{window.seconds(event.first):.1f}"
     name = name_of(event.thing)
     answer = f"the {name}" if isinstance(event.thing, Word) else with_article(name)
-    return question, answer, {"kind": "what", "answer": plain(name)}
+    clue = Clue(plain(name), window.areas(event), ((time, window.areas(event)),))
+    return choose(rng, _WHAT).format(time), answer, {"kind": "what", "answer": plain(name)}, (clue,)
 
 
 def _ask_shown(rng: np.random.Generator, window: Window) -> Asked | None:
@@ -156,17 +179,21 @@ def _ask_shown(rng: np.random.Generator, window: Window) -> Asked | None:
         return None
     named = [f"the {name_of(look)}" if isinstance(look, Word) else with_article(name_of(look)) for look in looks]
     answer = named[0] if len(named) == 1 else ", ".join(named[:-1]) + " and " + named[-1] if named else "nothing"
-    truth = {"kind": "shown", "things": [plain(name_of(look)) for look in looks]}
-    return choose(rng, _SHOWN).format(f"{window.seconds(frame):.1f}"), answer, truth
+    names = [plain(name_of(look)) for look in looks]
+    time, areas = f"{window.seconds(frame):.1f}", [window.area(look, frame) for look in looks]
+    asked = ((time, tuple(areas)),)
+    clues = tuple(Clue(name, (area,), asked) for name, area in zip(names, areas, strict=True))
+    return choose(rng, _SHOWN).format(time), answer, {"kind": "shown", "things": names}, clues
 
 
 def _ask_number(rng: np.random.Generator, window: Window) -> Asked | None:
     if window.clutter:
         return None  # whether what is cut counts would be a guess
     frame = int(rng.integers(window.num_frames))
-    count = sum(isinstance(look, Shape) for look in window.at(frame))
-    question = choose(rng, _NUMBER).format(f"{window.seconds(frame):.1f}")
-    return question, str(count), {"kind": "count", "count": count}
+    areas = tuple(window.area(look, frame) for look in window.at(frame) if isinstance(look, Shape))
+    time, answer = f"{window.seconds(frame):.1f}", str(len(areas))
+    clue = Clue(answer, areas, ((time, areas),))
+    return choose(rng, _NUMBER).format(time), answer, {"kind": "count", "count": len(areas)}, (clue,)
 
 
 ASKS: dict[Callable[[np.random.Generator, Window], Asked | None], float] = {
