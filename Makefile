@@ -25,6 +25,7 @@ lint: $(STAMP)
 
 docs: $(STAMP)
 	$(BIN)/python scripts/update_docs.py
+	$(BIN)/python scripts/nano_curve.py
 
 format: $(STAMP)
 	$(BIN)/ruff format

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
 from pathlib import Path
@@ -11,7 +12,8 @@ import typer.main
 
 from regard.cli.main import app, run
 from regard.reply import Reply
-from scripts.update_docs import FILES, updated
+from scripts.nano_curve import CURVE, VERSIONS, plot
+from scripts.update_docs import FILES, NANO_RESULT, updated
 
 ROOT = Path(__file__).parents[2]
 PAGES = ("README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "CHANGELOG.md", "LOG.md")
@@ -89,3 +91,12 @@ def test_the_python_of_the_readme_runs(monkeypatch: pytest.MonkeyPatch, capsys: 
     reply = names["reply"]
     assert isinstance(reply, Reply) and reply.media[0].width == 352
     assert capsys.readouterr().out
+
+
+def test_the_curve_of_regard_nano_is_drawn_from_its_versions_and_ends_with_the_bundled_one() -> None:
+    versions = json.loads(VERSIONS.read_text())
+    assert CURVE.read_text() == plot(versions)
+    result = json.loads(NANO_RESULT.read_text())
+    assert result["model"].endswith(f"version {versions[-1]['version']}")
+    wrong = next(row["value"] for row in result["rows"] if row["measure"] == "characters wrong")
+    assert versions[-1]["right"]["characters of a line"] == pytest.approx(1 - wrong, abs=1e-4)
