@@ -28,7 +28,7 @@ from PIL import Image as PILImage
 from PIL import ImageDraw
 
 from regard.messages import Image, Message, Text
-from regard.train.world.sample import DenseTruth, Item, Sample
+from regard.train.world.sample import Area, Clue, DenseTruth, Item, Sample
 from regard.train.world.screen_lists import NOTHING, fenced, thousandths
 from regard.train.world.shapes import (
     COLOURS,
@@ -69,7 +69,7 @@ _HELD_OUT_SIZES = ((256, 256), (240, 200), (288, 208))
 _HALF_VIEW = math.tan(math.radians(30))
 _FACES = ((0, 1, 3, 2), (4, 5, 7, 6), (0, 1, 5, 4), (2, 3, 7, 6), (0, 2, 6, 4), (1, 3, 7, 5))
 
-Asked = tuple[str, str, dict[str, Any]]  # question, answer, truth
+Asked = tuple[str, str, dict[str, Any], tuple[Clue, ...]]  # question, answer, truth, what the answer is about
 
 
 @dataclass(frozen=True)
@@ -100,9 +100,9 @@ def make(rng: np.random.Generator, *, held_out: bool, num_turns: int = 1) -> Sam
 
 
 def _sample(picture: PILImage.Image, asked: Asked, dense: DenseTruth | None) -> Sample:
-    question, answer, truth = asked
+    question, answer, truth, clues = asked
     messages = (Message("user", (Image(picture), Text(question))), Message("assistant", (Text(answer),)))
-    return Sample("spatial", messages, truth, dense)
+    return Sample("spatial", messages, truth, dense, (clues,))
 
 
 # --- shapes ---------------------------------------------------------------------------------------------------------
@@ -174,9 +174,16 @@ def _ask_front(rng: np.random.Generator, layout: Layout) -> Asked | None:
     if labels.count(back.label) > 1 or labels.count(front.label) > 1:
         return None
     is_a = bool(rng.random() < 0.5)
-    options = (front.label, back.label) if is_a else (back.label, front.label)
+    options = (front, back) if is_a else (back, front)
     answer = "A" if is_a else "B"
-    return FRONT.format(*options), answer, {"kind": "front", "answer": answer}
+    clue = Clue(answer, names=tuple((shape.label, _areas(layout, [shape])) for shape in options))
+    return FRONT.format(*(shape.label for shape in options)), answer, {"kind": "front", "answer": answer}, (clue,)
+
+
+def _areas(layout: Layout, shapes: Sequence[Shape]) -> tuple[Area, ...]:
+    width, height = layout.size
+    boxes = (_clipped(shape, layout.size) for shape in shapes)
+    return tuple(Area((x1 / width, y1 / height, x2 / width, y2 / height)) for x1, y1, x2, y2 in boxes)
 
 
 def _ask_side(rng: np.random.Generator, layout: Layout) -> Asked | None:
@@ -189,7 +196,8 @@ def _ask_side(rng: np.random.Generator, layout: Layout) -> Asked | None:
     if min(abs(dx), abs(dy)) * 2 > max(abs(dx), abs(dy)) or max(abs(dx), abs(dy)) < 20:
         return None  # two answers would be right
     answer = ("A" if dx < 0 else "B") if abs(dx) > abs(dy) else ("C" if dy < 0 else "D")
-    return SIDE.format(a.label, b.label), answer, {"kind": "side", "answer": answer}
+    clue = Clue(answer, names=tuple((shape.label, _areas(layout, [shape])) for shape in (a, b)))
+    return SIDE.format(a.label, b.label), answer, {"kind": "side", "answer": answer}, (clue,)
 
 
 def _found(layout: Layout, category: str) -> list[Shape]:
@@ -214,7 +222,7 @@ def _ask_locate(rng: np.random.Generator, layout: Layout) -> Asked | None:
     category = _category(rng, layout)
     boxes = _places(layout, _found(layout, category))
     lines = [json.dumps({"bbox_2d": box, "label": category}) for box in boxes]
-    return LOCATE.format(category), fenced(lines), {"kind": "locate", "boxes": boxes}
+    return LOCATE.format(category), fenced(lines), {"kind": "locate", "boxes": boxes}, ()
 
 
 def _ask_every(rng: np.random.Generator, layout: Layout) -> Asked | None:
@@ -226,7 +234,7 @@ def _ask_every(rng: np.random.Generator, layout: Layout) -> Asked | None:
         places = _places(layout, _found(layout, name))
         boxes += places
         lines += [json.dumps({"bbox_2d": box, "label": name}) for box in places]
-    return EVERY.format(", ".join(names)), fenced(lines), {"kind": "every", "boxes": boxes}
+    return EVERY.format(", ".join(names)), fenced(lines), {"kind": "every", "boxes": boxes}, ()
 
 
 def _ask_points(rng: np.random.Generator, layout: Layout) -> Asked | None:
@@ -234,13 +242,15 @@ def _ask_points(rng: np.random.Generator, layout: Layout) -> Asked | None:
     boxes = _places(layout, _found(layout, category))
     points = [[(b[0] + b[2]) // 2, (b[1] + b[3]) // 2] for b in boxes]
     lines = [json.dumps({"point_2d": point, "label": category}) for point in points]
-    return POINTS.format(category), fenced(lines) if lines else NOTHING, {"kind": "points", "boxes": boxes}
+    return POINTS.format(category), fenced(lines) if lines else NOTHING, {"kind": "points", "boxes": boxes}, ()
 
 
 def _ask_count(rng: np.random.Generator, layout: Layout) -> Asked | None:
     category = _category(rng, layout)
-    count = len(_found(layout, category))
-    return COUNT.format(plural(category)), str(count), {"kind": "count", "count": count}
+    areas = _areas(layout, _found(layout, category))
+    answer, things = str(len(areas)), plural(category)
+    clue = Clue(answer, areas, ((things, areas),))
+    return COUNT.format(things), answer, {"kind": "count", "count": len(areas)}, (clue,)
 
 
 # --- boxes in space -------------------------------------------------------------------------------------------------
@@ -305,7 +315,7 @@ def _space(rng: np.random.Generator, *, held_out: bool) -> Sample:
     boxes = [[round(v, 2) + 0.0 for v in (*s.centre, *s.size, 0.0, s.yaw / math.pi, 0.0)] for s in wanted]
     lines = [json.dumps({"bbox_3d": box, "label": label}) for box in boxes]
     question = SPACE.format("boxes" if label == "box" else "cubes", label)
-    return _sample(picture, (question, fenced(lines), {"kind": "space", "boxes_3d": boxes}), None)
+    return _sample(picture, (question, fenced(lines), {"kind": "space", "boxes_3d": boxes}, ()), None)
 
 
 def _paint_space(rng: np.random.Generator, size: tuple[int, int], solids: Sequence[Solid]) -> PILImage.Image:
