@@ -31,7 +31,7 @@ from regard.train.grounding import (
 )
 from regard.train.loop import initialise
 from regard.train.nano_folder import ASSETS
-from regard.train.world import clip_windows, clips, scenes, spatial
+from regard.train.world import clip_windows, clips, scenes, screen_lists, screen_questions, spatial
 from regard.train.world.sample import Area, Char, Clue, DenseTruth, Sample, verbatim
 
 
@@ -261,7 +261,7 @@ def test_two_things_that_are_compared_are_asked_and_other() -> None:
         Message("assistant", (Text("Yes."),)),
     )
     encoded = encoder.encode(
-        Sample("scenes", messages, clues=((Clue("Yes", names=(("red star", left), ("blue star", right))),),))
+        Sample("scenes", messages, clues=((Clue("Yes", left, (("red star", left), ("blue star", right))),),))
     )
     told = grounding_targets(
         [encoded.places], [encoded.grids], [[]], encoder.is_visual(torch.tensor(encoded.input_ids[None])), merge=2
@@ -269,7 +269,24 @@ def test_two_things_that_are_compared_are_asked_and_other() -> None:
     for kind, name in (("asked", "red star"), ("other", "blue star")):
         tokens = told[kind].is_target[0, 0].nonzero()[:, 0]
         assert encoder._processor.tokenizer.decode(encoded.input_ids[tokens].tolist()).strip() == name
-    assert "point" not in told
+    _, height, width = encoded.grids[0]
+    cells = encoder.is_visual(torch.tensor(encoded.input_ids)).nonzero()[:, 0].reshape(height // 2, width // 2)
+    assert told["against"].is_target[0, 0].nonzero()[:, 0].tolist() == cells[:, width // 4 :].flatten().tolist()
+    assert told["point"].is_target[0, 0].nonzero()[:, 0].tolist() == cells[:, : width // 4].flatten().tolist()
+
+
+def test_a_count_is_told_one_cell_of_each_thing_and_the_mark_before_the_picture() -> None:
+    mask = torch.zeros(1, 16, dtype=torch.bool)
+    mask[:, 2:10] = True  # 2 x 4 cells
+    areas = (Area((0, 0, 0.5, 0.4)), Area((0.5, 0.5, 1, 1)))
+    for wanted in (areas, ()):
+        place = Place("point", 14, 15, wanted, is_count=True)
+        told = grounding_targets([[place]], [[(1, 4, 8)]], [[]], mask, merge=2)["counted"]
+        looked_at = [row.nonzero()[:, 0].tolist() for row in told.is_target[0]]
+        assert looked_at[: 1 + len(wanted)] == [[1], [3], [9]][: 1 + len(wanted)]
+        assert told.weights[0].tolist() == pytest.approx(
+            [1 / (1 + len(wanted))] * (1 + len(wanted)) + [0] * (15 - len(wanted))
+        )
 
 
 def test_a_clue_that_the_answer_does_not_say_is_refused() -> None:
@@ -292,3 +309,38 @@ def test_what_the_rendered_world_says_it_is_about_is_found_in_questions_and_answ
             assert all(name.tokens for name in place.names)
             num_named += len(place.names)
     assert num_named > 20
+
+
+def test_what_a_screen_has_is_looked_at_before_its_box_and_what_it_has_not_at_the_mark_before_the_picture() -> None:
+    encoder = Encoder(ASSETS)
+    image = PILImage.new("RGB", (256, 64), "white")
+    save = {"kind": "button", "label": "Save", "value": "", "checked": False, "box": [0, 0, 64, 32]}
+    copy = {**save, "label": "Copy"}
+    rng = np.random.default_rng(0)
+    asked = [screen_questions.ask(rng, image, [save], [copy]) for _ in range(12)]
+    absent = [screen_lists.ask_absent(rng, image, [save], [copy]) for _ in range(12)]
+    firsts: dict[bool, set[str]] = {True: set(), False: set()}
+    for is_there, samples in ((True, asked), (False, absent)):
+        for sample in samples:
+            assert sample is not None
+            if sample.truth["form"] == "yesno":
+                continue
+            encoded = encoder.encode(sample)
+            ids = torch.tensor(encoded.input_ids[None])
+            visual = encoder.is_visual(ids)
+            told = grounding_targets([encoded.places], [encoded.grids], [[]], visual, merge=2)
+            leading = told["point"].is_target[0, told["point"].weights[0] == 1].any(0).nonzero()[:, 0]
+            first_cell = int(visual[0].nonzero()[0, 0])
+            if is_there:
+                assert first_cell in leading and visual[0, leading].all()
+            else:
+                assert leading.tolist() == [first_cell - 1]
+            clued = [place for place in encoded.places if place.names]
+            firsts[is_there] |= {encoder._piece(int(ids[0, place.first + 1])).strip() for place in clued}
+            assert all(
+                encoder._processor.tokenizer.decode([int(ids[0, token]) for token in name.tokens]).strip().lower()
+                == (save if is_there else copy)["label"].lower()
+                for place in encoded.places
+                for name in place.names
+            )
+    assert firsts[False] == {"```", "[]", "There"} and {"```", "["} <= firsts[True]

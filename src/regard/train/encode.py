@@ -139,7 +139,9 @@ class Encoder:
                 for name, areas in clue.names
             )
             is_time = bool(clue.areas) and _TIME.fullmatch(clue.said) is not None
-            places.append(Place("point", len(ids) + first - 1, len(ids) + last - 1, clue.areas, called, is_time))
+            is_count = clue.said.isdigit()
+            rows = len(ids) + first - 1, len(ids) + last - 1
+            places.append(Place("point", *rows, clue.areas, called, is_time=is_time, is_count=is_count))
         return places
 
     def _stamps(self, ids: list[int], num_groups: int) -> list[tuple[int, ...]]:

@@ -11,9 +11,13 @@ in three layers are told where to look:
              that it covers by a third; in a clip those of the moment that is asked for
     asked    layer 2, at the first token of a box, a point or an answer: the tokens that name what it is about
     other    layer 2, there: the tokens that name the second thing, where two are compared
-    point    layer 3, at every token that predicts a part of a box, a point or an answer: the cells that it is about
+    point    layer 3, at every token that predicts a part of a box, a point or an answer: the cells that it is about;
+             the mark before the picture, if that is not in it
     read     layer 3, at every token that predicts a character of a text that occurs once in the picture: the cell
              it lies in
+    against  layer 3, at the first token of an answer that compares two things: the cells of the second
+    counted  layer 3, at the first digit of a count: the middle cell of each thing, and the mark before the picture, all
+             alike: what is left for the mark, one of n + 1 parts, says n
     stamp    layer 4, at every token that predicts a part of a time: the digits of the group's time
     loss     -log(sum of the attention on these cells or words); of several areas, the mean over them, so that all of
              what is counted is looked at
@@ -56,6 +60,8 @@ HEADS = {
     "other": (2, 1),
     "point": (3, 0),
     "read": (3, 1),
+    "against": (3, 2),
+    "counted": (3, 3),
     "stamp": (4, 0),
 }
 ROWS = 16  # rows are padded to multiples of it
@@ -78,7 +84,8 @@ class Name:
 class Place:
     """Tokens first..last-1 predict what is said about `areas`; `kind` is "point" or "read".
 
-    `names` are those of the things it is about, and `is_time` says that it is the time of its first area.
+    `names` are those of the things it is about. `is_time`: it is the time of its first area. `is_count`: it is the
+    number of its areas.
     """
 
     kind: str
@@ -87,6 +94,7 @@ class Place:
     areas: tuple[Area, ...]
     names: tuple[Name, ...] = ()
     is_time: bool = False
+    is_count: bool = False
 
 
 @dataclass(frozen=True)
@@ -169,6 +177,13 @@ def read_places(
         first += count
 
 
+def middle_of(area: Area) -> Area:
+    """The point in its middle."""
+    x1, y1, x2, y2 = area.box
+    x, y = (x1 + x2) / 2, (y1 + y2) / 2
+    return Area((x, y, x, y), area.group)
+
+
 def covered_cells(box: Sequence[float], rows: int, columns: int) -> npt.NDArray[np.bool_]:
     """The cells that a box covers by more than a third of the cell or of itself, per axis. Shape: (rows * columns,)."""
     covered = []
@@ -235,6 +250,14 @@ def _tell_of_place(
     for kind, name in zip(("asked", "other"), place.names, strict=False):
         if name.tokens:
             rows[kind].append((place.first, 1.0, np.array(name.tokens)))
+    mark = visual[0, :1, 0] - 1
+    if place.names and not place.areas:
+        rows["point"].append((place.first, 1.0, mark))
+    for name in place.names[1:2]:
+        rows["against"] += [(place.first, 1 / len(name.areas), cells(area)) for area in name.areas]
+    if place.is_count:
+        middles = [cells(middle_of(area)) for area in place.areas]
+        rows["counted"] += [(place.first, 1 / (1 + len(middles)), looked_at) for looked_at in (mark, *middles)]
     told = [(place.kind, 1 / len(place.areas), cells(area)) for area in place.areas]
     if place.is_time and times:
         told.append(("stamp", 1.0, np.array(times[place.areas[0].group])))

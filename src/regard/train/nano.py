@@ -25,7 +25,7 @@ from regard.train.world.episodes import episode_turns
 from regard.train.world.mockups import mockup_turns
 from regard.train.world.screens import KINDS, ScreenBank
 from regard.train.world.shapes import SHAPES
-from regard.train.world.turns import screen_turns
+from regard.train.world.turns import LIST_TURNS, screen_turns
 
 VOCAB_SIZE = 1280
 TALK_STEPS, FIND_STEPS, REREAD_STEPS, POLISH_STEPS = 4430, 6000, 600, 2000
@@ -213,9 +213,9 @@ def stages(
             TaskShare("lines", 16, partial(lines.make, held_out=False), has_one_size=True),
             TaskShare("strips", 8, partial(document_strips.make_strip, held_out=False), has_one_size=True),
             TaskShare("documents", 2, partial(documents.make, held_out=False, num_turns=2)),
-            TaskShare("screens", 12, partial(screen, num_turns=4), weight=2.0),
+            TaskShare("screens", 12, partial(screen, num_turns=LIST_TURNS + 1), weight=2.0),
             TaskShare("actions", 6, partial(action_turns, bank=screen_bank, num_turns=3), weight=2.0),
-            TaskShare("scenes", 10, partial(scene, num_turns=4), weight=2.0),
+            TaskShare("scenes", 12, partial(scene, num_turns=4), weight=2.0),
             TaskShare("spatial", 4, partial(spatial.make, held_out=False, num_turns=3)),
             TaskShare("figures", 2, partial(figures.make, held_out=False, num_turns=3)),
             TaskShare("clips", 8, partial(clips.make, held_out=False, num_turns=3), weight=2.0),

@@ -195,7 +195,7 @@ def _ask_yes_no(rng: np.random.Generator, scene: Scene) -> Asked | None:
 
 
 def _compared(scene: Scene, answer: str, a: Shape, b: Shape) -> Clue:
-    return Clue(answer, names=((a.label, scene.areas([a])), (b.label, scene.areas([b]))))
+    return Clue(answer, scene.areas([a]), ((a.label, scene.areas([a])), (b.label, scene.areas([b]))))
 
 
 def _ask_which_side(rng: np.random.Generator, scene: Scene) -> Asked | None:

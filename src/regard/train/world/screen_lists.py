@@ -17,7 +17,7 @@ import numpy as np
 from PIL import Image as PILImage
 
 from regard.messages import Image, Message, Text
-from regard.train.world.sample import DenseTruth, Sample, verbatim
+from regard.train.world.sample import Clue, DenseTruth, Sample, verbatim
 from regard.train.world.screen_questions import TARGET_KINDS, Widget, askable, thing_words
 from regard.train.world.shapes import choose
 
@@ -121,14 +121,23 @@ def ask_absent(
     target = choose(rng, absent)
     name = thing_words(rng, target["label"], target["kind"])
     truth = {"form": "absent", "kind": target["kind"], "label": target["label"]}
+    nowhere = ((target["label"], ()),)
     if rng.random() < 0.4:
-        return _sample(image, choose(rng, _LOCATE_ABSENT).format(name), NOTHING, truth, dense)
-    return _sample(image, choose(rng, _ASK_ABSENT).format(name), f"There is no such {target['kind']}.", truth, dense)
+        clues = tuple(Clue(said, names=nowhere) for said in ("```", "["))
+        return _sample(image, choose(rng, _LOCATE_ABSENT).format(name), NOTHING, truth, dense, clues)
+    answer = f"There is no such {target['kind']}."
+    clues = (Clue("There", names=nowhere),)
+    return _sample(image, choose(rng, _ASK_ABSENT).format(name), answer, truth, dense, clues)
 
 
 def _sample(
-    image: PILImage.Image, question: str, answer: str, truth: dict[str, Any], dense: DenseTruth | None
+    image: PILImage.Image,
+    question: str,
+    answer: str,
+    truth: dict[str, Any],
+    dense: DenseTruth | None,
+    clues: tuple[Clue, ...] = (),
 ) -> Sample:
     messages = (Message("user", (Image(image), Text(question))), Message("assistant", (Text(answer),)))
     size = {"width": image.width, "height": image.height, "question": question}
-    return Sample("screens", messages, {**truth, **size}, dense)
+    return Sample("screens", messages, {**truth, **size}, dense, (clues,))

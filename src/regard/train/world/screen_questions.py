@@ -22,7 +22,7 @@ from PIL import Image
 
 from regard.messages import Image as ImagePart
 from regard.messages import Message, Text
-from regard.train.world.sample import Area, Clue, DenseTruth, Sample, verbatim
+from regard.train.world.sample import Area, Clue, DenseTruth, Sample, plain, verbatim
 
 Widget = dict[str, Any]
 
@@ -140,12 +140,12 @@ def ask(
     question, answer, target = drawn
     truth = {"form": form, "width": image.width, "height": image.height, "question": question}
     truth |= {key: target[key] for key in ("kind", "label", "box") if key in target}
-    truth["answer"] = answer.replace("\u0001", "").replace("\u0002", "")
+    truth["answer"] = plain(answer)
     messages = (Message("user", (ImagePart(image), Text(question))), Message("assistant", (Text(answer),)))
-    clues: tuple[Clue, ...] = ()
-    if form == "yesno":
-        areas = _areas(target, image.size)
-        clues = (Clue(answer.removesuffix("."), areas, ((target["label"], areas),)),)
+    areas = _areas(target, image.size)
+    # What decides that it is there comes before the first digit of where.
+    said = {"yesno": (answer.removesuffix("."),), "text": (plain(answer),)}.get(form, ("```", "["))
+    clues = tuple(Clue(words, areas, ((target["label"], areas),)) for words in said)
     return Sample(task="screens", messages=messages, truth=truth, dense=dense, clues=(clues,))
 
 

@@ -176,8 +176,12 @@ def _ask_front(rng: np.random.Generator, layout: Layout) -> Asked | None:
     is_a = bool(rng.random() < 0.5)
     options = (front, back) if is_a else (back, front)
     answer = "A" if is_a else "B"
-    clue = Clue(answer, names=tuple((shape.label, _areas(layout, [shape])) for shape in options))
+    clue = _compared(layout, answer, *options)
     return FRONT.format(*(shape.label for shape in options)), answer, {"kind": "front", "answer": answer}, (clue,)
+
+
+def _compared(layout: Layout, answer: str, a: Shape, b: Shape) -> Clue:
+    return Clue(answer, _areas(layout, [a]), ((a.label, _areas(layout, [a])), (b.label, _areas(layout, [b]))))
 
 
 def _areas(layout: Layout, shapes: Sequence[Shape]) -> tuple[Area, ...]:
@@ -196,7 +200,7 @@ def _ask_side(rng: np.random.Generator, layout: Layout) -> Asked | None:
     if min(abs(dx), abs(dy)) * 2 > max(abs(dx), abs(dy)) or max(abs(dx), abs(dy)) < 20:
         return None  # two answers would be right
     answer = ("A" if dx < 0 else "B") if abs(dx) > abs(dy) else ("C" if dy < 0 else "D")
-    clue = Clue(answer, names=tuple((shape.label, _areas(layout, [shape])) for shape in (a, b)))
+    clue = _compared(layout, answer, a, b)
     return SIDE.format(a.label, b.label), answer, {"kind": "side", "answer": answer}, (clue,)
 
 
