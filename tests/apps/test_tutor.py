@@ -106,6 +106,13 @@ def test_a_step_that_stays_wrong_stays_marked(tutor):
     assert len(one._chat.prompts) == 2
 
 
+def test_an_answer_that_follows_from_a_wrong_step_is_not_called_checked(tutor):
+    sums = "Given: none\nAsked: the difference\n1. difference = 17 - 2 = 12.\nAnswer: 12"
+    solution = tutor(solve=sums, again=sums).solution
+    assert solution.steps[0].verdict == "wrong" and solution.answer == "12"
+    assert (solution.answer_verdict, solution.answer_note) == ("not checkable", "it rests on step 1, which is wrong")
+
+
 def test_an_answer_that_does_not_follow_is_asked_again(tutor):
     one = tutor(solve=SOLUTION.replace("Answer: 10 cm", "Answer: 14 cm"))
     assert one.solution.answer == "10 cm" and one._chat.prompts[1].startswith("The answer is wrong")

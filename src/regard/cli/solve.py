@@ -191,7 +191,7 @@ def show_solution(solution: Solution) -> None:
     _show_head(solution)
     for step in solution.steps:
         print(_line(step))
-    note = f"   {solution.answer_note}" if solution.answer_note and solution.answer_verdict == "wrong" else ""
+    note = f"   {solution.answer_note}" if solution.answer_note and solution.answer_verdict != "checked" else ""
     print(f"Answer: {_clean(solution.answer)} {MARKS[solution.answer_verdict]}{_clean(note)}")
     if solution.mistakes:
         print("Typical mistakes:")

@@ -29,8 +29,8 @@ class Line(Result):
 
 
 class Solution(Result):
-    """A worked solution. `answer_verdict`: whether the steps come to the answer; `was_retried`: a wrong step was shown
-    to the model once again, and `first_attempt` is what it had written before."""
+    """A worked solution. `answer_verdict`: whether the steps come to the answer, never "checked" beside a wrong step;
+    `was_retried`: a wrong step was shown to the model once again, and `first_attempt` is what it had written before."""
 
     question: str
     given: tuple[str, ...]

@@ -20,7 +20,7 @@ from regard.apps.asking import Asked, ask
 from regard.apps.reading import Read
 from regard.apps.result import Progress
 from regard.apps.tutor import prompts
-from regard.apps.tutor.checker import Checker
+from regard.apps.tutor.checker import Checker, Verdict
 from regard.apps.tutor.dialogue import ladder, looks_like_attempt, read_mistakes, tidy_hint
 from regard.apps.tutor.parts import lines_between, parts_of, points_from
 from regard.apps.tutor.result import Hint, Review, Solution, Step, Turn
@@ -133,6 +133,9 @@ class Tutor:
                 Step(number=number, text=step.text, reason=step.reason, verdict=verdict.verdict, note=verdict.note)
             )
         answer = self._checker.answer(draft.answer)
+        wrong = next((step for step in steps if step.verdict == "wrong"), None)
+        if wrong is not None and answer.verdict == "checked":
+            answer = Verdict("not checkable", f"it rests on step {wrong.number}, which is wrong")
         return Solution(
             question=self.question, given=draft.given, asked=draft.asked, steps=tuple(steps), answer=draft.answer,
             answer_verdict=answer.verdict, answer_note=answer.note, repairs=(*repairs, *draft.repairs), text=text,
