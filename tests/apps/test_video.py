@@ -266,6 +266,14 @@ def test_words_in_capitals_are_names_also_if_they_are_small() -> None:
     assert words.fits("When does the word OFF appear?", events)[0][0] == 1
 
 
+def test_a_word_that_was_read_wrong_fits_a_question_about_it_better_than_other_words() -> None:
+    events = ["the word LATE appears", "the word NEW appears", "the word NEW disappears", "a news tape appears"]
+    assert [number for number, _ in words.fits("When does the word NEWS disappear?", events)][0] == 2
+    assert words.fit("When does the word NEWS appear?", "the word NEWS appears") == 1
+    assert words.fit("When does the word TAXI appear?", "the word EXIT appears") == pytest.approx(1 / 3)
+    assert words.fit("When does the purple triangle appear?", "a purple rectangle appears") == pytest.approx(3 / 5)
+
+
 @pytest.mark.parametrize(
     ("text", "time_s"),
     [("What appears at 1:02:03.5?", 3723.5), ("at 75 seconds", 75.0), ("What is there at 12:30?", 750.0)],

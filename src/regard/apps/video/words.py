@@ -1,13 +1,15 @@
 """Words of questions and events: which events a question speaks of, and which times it names.
 
 This is what a model with a small context is spared: it is never handed a list of events, the events whose words fit
-are looked at again. Matching is by stems of English words, colours and names; it knows no synonyms.
+are looked at again. Matching is by stems of English words, colours and names; it knows no synonyms. Words that were read
+off the picture, in capitals, may be read wrong: those that are alike fit in part.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from difflib import SequenceMatcher
 from typing import Literal
 
 from regard.apps.reading import parse_clock
@@ -35,6 +37,9 @@ _AT = re.compile(
 _TIME_IN_ANSWER = re.compile(
     r"\d{1,5}:\d{2}(?::\d{2})?(?:\.\d+)?|\d+(?:\.\d+)?(?=\s*(?:s|sec|secs|second|seconds)\b)", re.IGNORECASE
 )
+
+_CAPITALS = re.compile(r"\b[^\W\da-z_]{2,}\b")
+_ALIKE = 0.6  # of a word's letters, where it was read off the picture
 
 
 def kind_of(question: str) -> QuestionKind:
@@ -98,7 +103,14 @@ def fit(question: str, event: str) -> float:
         return 0.0
     actions = {"appear", "disappear", "turn", "mov"}
     weights = [1.0 if word in actions else 2.0 for word in wanted]
-    return sum(weight for word, weight in zip(wanted, weights, strict=True) if word in told) / sum(weights)
+    read = [word.lower() for word in _CAPITALS.findall(event)]
+    asked = {word.lower() for word in _CAPITALS.findall(question)}
+
+    def found(word: str) -> float:
+        alike = [SequenceMatcher(None, word, other).ratio() for other in read] if word in asked else []
+        return 1.0 if word in told else max((ratio for ratio in alike if ratio >= _ALIKE), default=0.0)
+
+    return sum(weight * found(word) for word, weight in zip(wanted, weights, strict=True)) / sum(weights)
 
 
 def fits(question: str, events: Sequence[str], *, at_least: float = 0.5) -> list[tuple[int, float]]:
