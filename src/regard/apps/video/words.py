@@ -1,8 +1,8 @@
 """Words of questions and events: which events a question speaks of, and which times it names.
 
 This is what a model with a small context is spared: it is never handed a list of events, the events whose words fit
-are looked at again. Matching is by stems of English words, colours and names; it knows no synonyms. Words that were read
-off the picture, in capitals, may be read wrong: those that are alike fit in part.
+are looked at again. Matching is by stems of English words, colours and names; it knows no synonyms. Words in capitals
+were read off the picture, perhaps wrong: those that are alike fit in part.
 """
 
 from __future__ import annotations
