@@ -45,7 +45,7 @@ from regard.weights.hub import resolve_model
 DTYPES = {"half": "float16", "float": "float32"}
 WITHOUT_EFFECT = frozenset(
     {
-        *("enforce_eager", "trust_remote_code", "swap_space", "disable_log_stats", "disable_custom_all_reduce"),
+        *("trust_remote_code", "swap_space", "disable_log_stats", "disable_custom_all_reduce"),
         *("mm_encoder_tp_mode", "enable_expert_parallel", "async_scheduling", "compilation_config"),
         *("max_seq_len_to_capture", "enable_chunked_prefill", "distributed_executor_backend"),
         *("served_model_name", "mm_processor_cache_gb", "disable_mm_preprocessor_cache"),
@@ -272,6 +272,7 @@ def _engine_config(memory_utilization: float, options: Options) -> EngineConfig:
         max_running=options.pop("max_num_seqs", None) or plain.max_running,
         memory_utilization=memory_utilization,
         use_prefix_cache=options.pop("enable_prefix_caching", None) in (None, True),
+        use_graphs=not options.pop("enforce_eager", None),
     )
 
 

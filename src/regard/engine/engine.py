@@ -60,6 +60,7 @@ class EngineConfig:
     num_blocks: int | None = None  # instead of what the memory allows
     use_prefix_cache: bool = True
     use_speculation: bool = True
+    use_graphs: bool = True  # on CUDA devices
     vision_cache_folder: Path | None = None
     vision_cache_disk_bytes: int = 4 * 1024**3
     vision_slice_s: float = 0.2
@@ -125,7 +126,7 @@ class Engine:
             folder=config.vision_cache_folder,
             max_disk_bytes=config.vision_cache_disk_bytes,
         )
-        self._runner = Runner(model, cache)
+        self._runner = Runner(model, cache, use_graphs=config.use_graphs)
         self._sight = Sight(VisionEncoder(model.model.visual), self.vision_cache)
         self._numbers = itertools.count()
 

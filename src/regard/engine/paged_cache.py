@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from regard.kernels import native
-from regard.kernels.paged_attention import Span, choose_paged_attention, plan_step
+from regard.kernels.paged_attention import Plan, Span, choose_paged_attention, plan_step
 from regard.model.config import TextConfig
 
 
@@ -29,15 +29,19 @@ def bytes_per_block(config: TextConfig, block_size: int, dtype: torch.dtype) -> 
 
 
 class PagedCache:
-    """Slots for `num_blocks` blocks in every layer."""
+    """Slots for `num_blocks` blocks in every layer, and a spare block that no sequence owns (`graphs`)."""
 
     def __init__(
         self, config: TextConfig, *, num_blocks: int, block_size: int, dtype: torch.dtype, device: torch.device
     ) -> None:
-        shape = (config.num_key_value_heads, num_blocks * block_size, config.head_dim)
+        shape = (config.num_key_value_heads, (num_blocks + 1) * block_size, config.head_dim)
         self.keys = [torch.empty(shape, dtype=dtype, device=device) for _ in range(config.num_hidden_layers)]
         self.values = [torch.empty(shape, dtype=dtype, device=device) for _ in range(config.num_hidden_layers)]
-        self.block_size = block_size
+        self.block_size, self.spare_block = block_size, num_blocks
+        # What is hidden by a mask is multiplied by nought, and must be a number: unwritten memory may hold none.
+        self.empty_slot = shape[1] - 1
+        for stored in (*self.keys, *self.values):
+            stored[:, self.empty_slot] = 0
         self.attention, self.attention_reason = choose_paged_attention(device)
         self.is_native = device.type == "cpu" and dtype in native.KINDS and native.library() is not None
 
@@ -45,21 +49,25 @@ class PagedCache:
 class StepCache:
     """Where the rows of one step are stored and what they see.
 
-    `runs` says it for native.c, which attends a few rows on a CPU; None where PyTorch's kernels do.
+    `runs` says it for native.c, which attends a few rows on a CPU; None where PyTorch's kernels do, by a plan.
     """
 
-    def __init__(self, cache: PagedCache, slots_R: Tensor, spans: Sequence[Span]) -> None:
+    def __init__(self, cache: PagedCache, slots_R: Tensor, seen: Sequence[Span] | Plan) -> None:
+        """`seen`: the spans of the step, or a plan that is ready."""
         self._cache = cache
         self._slots: Tensor | slice = slots_R
         keys = cache.keys[0]
         self.runs: native.RowRuns | None = None
-        if cache.is_native and len(slots_R) <= native.MAX_ROWS:
-            self.runs = row_runs(slots_R, spans)
+        if isinstance(seen, Plan):
+            self._plan = seen
+        elif cache.is_native and len(slots_R) <= native.MAX_ROWS:
+            self.runs = row_runs(slots_R, seen)
         else:
             if slots_R.device.type == "cpu" and bool((slots_R.diff() == 1).all()):
                 # Neighbours are copied whole: by index, row after row, 400 rows took ten times as long.
                 self._slots = slice(int(slots_R[0]), int(slots_R[-1]) + 1)
-            self._plan = plan_step(spans, 2 * keys.shape[0] * keys.shape[2] * keys.itemsize, keys.dtype, keys.device)
+            bytes_per_slot = 2 * keys.shape[0] * keys.shape[2] * keys.itemsize
+            self._plan = plan_step(seen, bytes_per_slot, keys.dtype, keys.device, empty_slot=cache.empty_slot)
 
     @property
     def is_native(self) -> bool:

@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from regard.engine.decoder import Decoder, Wanted
+from regard.engine.graphs import DecodeGraphs, Row, cuda_recorder
 from regard.engine.paged_cache import PagedCache, StepCache, slot_runs
 from regard.engine.request import Sequence
 from regard.engine.scheduler import Chunk
@@ -27,15 +28,21 @@ from regard.model.vision import VisionFeatures
 class Runner:
     """The model and its paged cache."""
 
-    def __init__(self, model: Qwen3VL, cache: PagedCache) -> None:
+    def __init__(self, model: Qwen3VL, cache: PagedCache, *, use_graphs: bool = True) -> None:
         self._model, self._cache = model, cache
         self.decoder = Decoder(model.model.language_model)
+        has_graphs = use_graphs and model.device.type == "cuda"
+        self.graphs = DecodeGraphs(model, self.decoder, cache, cuda_recorder()) if has_graphs else None
 
     def run(self, chunks: Seq[Chunk]) -> Tensor:
         """Compute all chunks and store their keys and values.
 
         Shapes: returns (W, vocabulary) logits: for each chunk with `is_last`, in order, one row and one for each guess.
         """
+        if self.graphs is not None and all(_is_decoding(chunk) for chunk in chunks):
+            logits = self.graphs.run([_row(chunk) for chunk in chunks])
+            if logits is not None:
+                return logits
         device = self._model.device
         ids: list[int] = []
         slots: list[int] = []
@@ -95,6 +102,17 @@ class Runner:
             tuple(torch.cat([piece.deepstack[tap] for piece in pieces]) for tap in range(num_taps)),
         )
         return torch.from_numpy(np.concatenate(masks).nonzero()[0]).to(self._model.device), features
+
+
+def _is_decoding(chunk: Chunk) -> bool:
+    """Whether it is one token that was generated, without guesses after it."""
+    return chunk.count == 1 and chunk.is_last and chunk.start >= len(chunk.sequence.visual.unit_of_T)
+
+
+def _row(chunk: Chunk) -> Row:
+    sequence, end = chunk.sequence, chunk.start + 1
+    t, h, w = sequence.positions(chunk.start, end)[:, 0].tolist()
+    return Row(sequence.token_ids[chunk.start], (t, h, w), end, sequence.blocks)
 
 
 def _pieces(sequence: Sequence, units: np.ndarray, rows: np.ndarray) -> list[VisionFeatures]:

@@ -85,9 +85,17 @@ class Plan:
 
 
 def plan_step(
-    spans: Sequence[Span], bytes_per_slot: int, dtype: torch.dtype, device: torch.device | str = "cpu"
+    spans: Sequence[Span],
+    bytes_per_slot: int,
+    dtype: torch.dtype,
+    device: torch.device | str = "cpu",
+    *,
+    empty_slot: int = 0,
 ) -> Plan:
-    """The faster way for these spans. `bytes_per_slot`: a token's keys and values in one layer."""
+    """The faster way for these spans.
+
+    `bytes_per_slot`: a token's keys and values in one layer. `empty_slot`: copied behind shorter pasts, and hidden.
+    """
     bytes_per_call = BYTES_PER_CALL if torch.device(device).type == "cpu" else BYTES_PER_LAUNCH
     few = [span for span in spans if span.count <= MAX_ROWS_TOGETHER]
     num_calls = sum(map(_num_calls, few))
@@ -95,7 +103,7 @@ def plan_step(
     longest = max((span.num_keys for span in few), default=0)
     if num_calls < 2 or num_rows * longest * bytes_per_slot > num_calls * bytes_per_call:
         return Plan(tuple(spans))
-    slots = torch.zeros(num_rows, longest, dtype=torch.long)
+    slots = torch.full((num_rows, longest), empty_slot)
     num_seen: list[int] = []
     first = 0
     for span in few:
@@ -227,7 +235,4 @@ def choose_paged_attention(device: torch.device) -> tuple[PagedAttention, str]:
     """The way for this device, and why."""
     if device.type == "cpu":
         return runs_attention, "CPU: PyTorch's flash kernel reads the blocks where they lie"
-    return (
-        gathered_attention,
-        f"PyTorch has no kernel for device type {device.type!r} that reads blocks and returns sums",
-    )
+    return gathered_attention, f"device type {device.type!r}: the past is copied side by side for the fused attention"
