@@ -125,6 +125,12 @@ def tree() -> str:
     return "```text\n" + "\n".join(f"{name:<{width}}{phrase}".rstrip() for name, phrase in rows) + "\n```"
 
 
+def goals_table() -> str:
+    """Of regard-nano's measures those that have a goal."""
+    head, line, *rows = nano_table().splitlines()
+    return "\n".join([head, line, *(row for row in rows if not row.endswith("| - |"))])
+
+
 def nano_table() -> str:
     """One row per measure, with its 95 % interval and, where there is one, the goal."""
     result = json.loads(NANO_RESULT.read_text())
@@ -176,6 +182,7 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "models": models_table,
     "tree": tree,
     "help": help_blocks,
+    "goals": goals_table,
     "nano": nano_table,
     "speed": speed_table,
 }
