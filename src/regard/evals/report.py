@@ -17,7 +17,7 @@ from regard.evals.runner import Example, Result, Row
 from regard.evals.scoring import TASKS
 from regard.html_page import page
 
-_STYLE = """.examples { display: flex; flex-wrap: wrap; gap: 1rem; align-items: flex-start; }
+STYLE = """.examples { display: flex; flex-wrap: wrap; gap: 1rem; align-items: flex-start; }
 figure { margin: 0; padding: .6rem; border: 1px solid #8884; border-radius: .4rem; max-width: 100%; }
 figure img { max-width: 100%; height: auto; display: block; }
 figcaption { max-width: 24rem; margin-top: .4rem; font-size: 13px; overflow-wrap: anywhere; }
@@ -44,8 +44,8 @@ In brackets: 95 % confidence.</p>
 </table>
 <p>In the pictures: <span class="wanted">wanted</span>, <span class="answered">answered</span>.</p>
 {sections}"""
-    colours = f".wanted {{ color: {_css(WANTED_COLOUR)}; }}\n.answered {{ color: {_css(ANSWERED_COLOUR)}; }}"
-    return page(title, body, _STYLE + colours)
+    colours = f".wanted {{ color: {css(WANTED_COLOUR)}; }}\n.answered {{ color: {css(ANSWERED_COLOUR)}; }}"
+    return page(title, body, STYLE + colours)
 
 
 def percent(share: float) -> str:
@@ -81,18 +81,18 @@ def _section(task: str, examples: list[Example]) -> str:
 
 def _figure(example: Example) -> str:
     return (
-        f'<figure><img src="{_data_url(example.picture)}" alt="" width="{example.picture.width}">'
+        f'<figure><img src="{data_url(example.picture)}" alt="" width="{example.picture.width}">'
         f"<figcaption><span>{html.escape(example.question)}</span>"
         f'<span class="wanted">{html.escape(example.wanted)}</span>'
         f'<span class="answered">{html.escape(example.answer)}</span></figcaption></figure>\n'
     )
 
 
-def _data_url(picture: Image.Image) -> str:
+def data_url(picture: Image.Image) -> str:
     buffer = io.BytesIO()
     picture.save(buffer, "PNG")
     return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
 
 
-def _css(colour: tuple[int, int, int]) -> str:
+def css(colour: tuple[int, int, int]) -> str:
     return f"rgb({colour[0]} {colour[1]} {colour[2]})"
