@@ -22,6 +22,7 @@ from regard.train.finetune.loop import FinetuneConfig, Finetuner, default_lr, pa
 from regard.train.finetune.lora import merge
 from regard.train.finetune.run import Outcome, finetune, split
 from regard.weights.checkpoint import load_model
+from regard.weights.quantize import quantize
 from tests.tiny import tiny_folder
 
 ASSETS = Path("src/regard/assets/nano")
@@ -306,9 +307,9 @@ def test_the_command_refuses_what_it_cannot_do_in_one_line(
 
 
 def test_a_quantised_checkpoint_is_refused(tiny: Path, data: Path, tmp_path: Path) -> None:
-    folder = tmp_path / "fp8"
-    assert run(["quantize", str(tiny), str(folder), "--to", "fp8", "--nearest"]) == 0
-    with pytest.raises(ConfigError, match="stored in FP8"):
+    folder = tmp_path / "int8"
+    quantize(tiny, folder, "int8")
+    with pytest.raises(ConfigError, match="stored in INT8"):
         finetune(config(tmp_path / "o"), folder, read_examples(data), (), lambda _: None)
 
 
