@@ -14,6 +14,7 @@ from PIL import Image as PILImage
 
 from regard.cli.main import run
 from regard.errors import ConfigError, InputError
+from regard.evals.curves import log_report, write_log_report
 from regard.evals.finetuned import figures, places_found
 from regard.llm import LLM
 from regard.train.finetune.encoding import IGNORED, ExampleEncoder, Steps
@@ -322,3 +323,12 @@ def test_places_are_found_once_each_and_only_where_some_are_wanted() -> None:
     assert places_found('[{"point_2d": [500, 500], "label": "x"}]', "There is none.") == 0.0
     measured = figures([("Yes.", "Yes."), ("No.", "Yes.")])
     assert measured.exact == 0.5 and measured.places is None
+
+
+def test_a_runs_log_becomes_a_page_of_curves(tmp_path: Path) -> None:
+    records = [{"stage": "look", "step": n, "of": 3, "lines/chars": n / 4, "lines/kind": 0.0} for n in (1, 2, 3)]
+    (tmp_path / "log.jsonl").write_text("\n".join(map(json.dumps, records)), encoding="utf-8")
+    write_log_report(tmp_path / "log.jsonl", tmp_path / "report.html")
+    report = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert "<h2>look</h2>" in report and "lines: chars, last 0.75" in report and report.count("<polyline") == 1
+    assert "Nothing is logged" in log_report([], "empty")

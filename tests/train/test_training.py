@@ -262,7 +262,7 @@ def test_a_run_can_start_from_a_checkpoint_instead_of_random_weights(side_files:
 
 def test_an_unknown_recipe_is_one_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["train", "huge", "--out", str(tmp_path)]) == 2
-    assert "'huge' is unknown" in capsys.readouterr().err
+    assert "huge does not exist" in capsys.readouterr().err
 
 
 def test_cells_that_hold_nothing_do_not_teach_what_colour_a_shape_has() -> None:

@@ -183,6 +183,7 @@ def _nano(
     out: Path, seed: int, init: str | None, seconds: float, workers: int, processes: int, report: Callable[..., None]
 ) -> int:
     """The bundled checkpoint's recipe."""
+    from regard.evals.curves import write_log_report
     from regard.train.run import train_nano
     from regard.weights.hub import resolve_model
 
@@ -196,7 +197,10 @@ def _nano(
         init=resolve_model(init, offline=True) if init else None,
         on_report=report,
     )
-    typer.echo(f"{out / 'model'} is written" if is_done else f"stopped in good order; run again to continue in {out}")
+    if (out / "log.jsonl").exists():
+        write_log_report(out / "log.jsonl", out / "report.html")
+    done = f"{out / 'model'} is written; look at {out / 'report.html'}"
+    typer.echo(done if is_done else f"stopped in good order; run again to continue in {out}")
     return 0
 
 

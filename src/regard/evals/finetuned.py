@@ -18,6 +18,7 @@ from PIL import Image as PILImage
 from PIL import ImageDraw
 
 from regard.evals.answers import char_error, intersection_over_union
+from regard.evals.curves import line_plot
 from regard.evals.pictures import ANSWERED_COLOUR, WANTED_COLOUR
 from regard.evals.report import STYLE, css, data_url, percent
 from regard.html_page import page
@@ -28,8 +29,6 @@ from regard.processing.image import load_image
 BEFORE_COLOUR = (120, 120, 120)
 NEAR = 0.05
 _MAX_SIDE_PX = 640
-_PLOT = (640, 260)
-_MARGIN = (52, 12, 12, 34)  # left, top, right, bottom
 
 
 @dataclass(frozen=True)
@@ -115,41 +114,12 @@ def _table(before: Figures, after: Figures) -> str:
 
 
 def loss_plot(log: Sequence[dict[str, Any]]) -> str:
-    """The losses over the steps as SVG: every step's, and the held-out one's points."""
+    """The losses over the steps as SVG: every step's, and the held-out one's."""
     curves = {
-        name: [(record["step"], record[name]) for record in log if name in record] for name in ("loss", "held_out_loss")
+        title: [(record["step"], record[name]) for record in log if name in record]
+        for title, name in (("loss", "loss"), ("held-out loss", "held_out_loss"))
     }
-    every = [point for points in curves.values() for point in points]
-    if not every:
-        return ""
-    (width, height), (left, top, right, bottom) = _PLOT, _MARGIN
-    last, highest = max(1, max(x for x, _ in every)), max(y for _, y in every) or 1.0
-
-    def place(point: tuple[int, float]) -> str:
-        x = left + (width - left - right) * point[0] / last
-        y = top + (height - top - bottom) * (1 - point[1] / highest)
-        return f"{x:.1f},{y:.1f}"
-
-    parts = [f'<svg viewBox="0 0 {width} {height}" width="{width}" role="img" aria-label="losses over steps">']
-    for share in (0.0, 0.5, 1.0):
-        y = top + (height - top - bottom) * (1 - share)
-        parts.append(f'<line x1="{left}" x2="{width - right}" y1="{y}" y2="{y}" stroke="#8884"/>')
-        parts.append(
-            f'<text x="{left - 6}" y="{y + 4}" text-anchor="end" font-size="12" fill="currentColor">'
-            f"{highest * share:.2f}</text>"
-        )
-    for name, colour in (("loss", css(BEFORE_COLOUR)), ("held_out_loss", css(ANSWERED_COLOUR))):
-        line = " ".join(map(place, curves[name]))
-        parts.append(f'<polyline points="{line}" fill="none" stroke="{colour}" stroke-width="2"/>')
-    parts.append(
-        f'<text x="{left}" y="{height - 8}" font-size="12" fill="currentColor">0</text>'
-        f'<text x="{width - right}" y="{height - 8}" text-anchor="end" font-size="12" fill="currentColor">'
-        f"step {last}</text>"
-        f'<text x="{width / 2}" y="{height - 8}" text-anchor="middle" font-size="12">'
-        f'<tspan fill="{css(BEFORE_COLOUR)}">loss</tspan>  <tspan fill="{css(ANSWERED_COLOUR)}">held-out loss</tspan>'
-        "</text></svg>"
-    )
-    return "".join(parts)
+    return line_plot(curves, (BEFORE_COLOUR, ANSWERED_COLOUR))
 
 
 def _figure(row: Answered) -> str:
