@@ -122,28 +122,28 @@ class Losses(nn.Module):
     def forward(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """Sum of the cross-entropies of what is learned, and how many of these tokens are predicted right."""
         model = self.model
-        visual, unused = self._seen(batch)
         hidden_BTH = model.hidden_states(
-            batch.input_ids, batch.position_ids, visual=visual, visual_mask=batch.visual_mask
+            batch.input_ids, batch.position_ids, visual=self._seen(batch), visual_mask=batch.visual_mask
         )
         wanted_BT = F.pad(batch.labels[:, 1:], (0, 1), value=IGNORED)
         is_learned_BT = wanted_BT != IGNORED
         logits_NV, wanted_N = model.logits(hidden_BTH[is_learned_BT]).float(), wanted_BT[is_learned_BT]
         num_right = (logits_NV.argmax(-1) == wanted_N).sum()
-        return F.cross_entropy(logits_NV, wanted_N, reduction="sum") + unused, num_right
+        return F.cross_entropy(logits_NV, wanted_N, reduction="sum"), num_right
 
-    def _seen(self, batch: Batch) -> tuple[VisionFeatures | None, Tensor]:
-        """Visual rows, and nought. Processes that share weights all run the tower: over a blank picture, if need be."""
-        nought = torch.zeros((), device=batch.input_ids.device)
+    def _seen(self, batch: Batch) -> VisionFeatures | None:
+        """Visual rows. Processes that share weights must all compute the same layers, forward and backward: without
+        pictures they see a blank one and use none of its rows."""
         if batch.grids:
-            return self.model.encode_vision(batch.pixel_values, batch.grids), nought
+            return self.model.encode_vision(batch.pixel_values, batch.grids)
         if not self._always_sees:
-            return None, nought
+            return None
         vision = self.model.config.vision
         side = vision.spatial_merge_size
         width = vision.in_channels * vision.temporal_patch_size * vision.patch_size**2
-        blank = self.model.encode_vision(torch.zeros(side * side, width, device=nought.device), [(1, side, side)])
-        return None, 0.0 * sum((rows.float().sum() for rows in blank.deepstack), blank.embeds.float().sum())
+        pixels = torch.zeros(side * side, width, device=batch.input_ids.device)
+        blank = self.model.encode_vision(pixels, [(1, side, side)])
+        return VisionFeatures(blank.embeds[:0], tuple(rows[:0] for rows in blank.deepstack))
 
 
 class Finetuner:
