@@ -85,3 +85,8 @@ def test_a_number_is_seen_however_it_is_computed(n, k, form):
 @given(st.text(max_size=80), st.text(max_size=20))
 def test_no_text_makes_the_check_fail(text, answer):
     assert leaks(text, Secret((answer,))) in (True, False)
+
+
+def test_one_by_one_is_no_number() -> None:
+    assert "1" not in digits_for_words("Add them one by one, one at a time.")
+    assert "1" in digits_for_words("The answer is one.")

@@ -216,6 +216,8 @@ def stages(
             TaskShare("screens", 12, partial(screen, num_turns=LIST_TURNS + 1), weight=2.0),
             TaskShare("actions", 6, partial(action_turns, bank=screen_bank, num_turns=3), weight=2.0),
             TaskShare("scenes", 12, partial(scene, num_turns=4), weight=2.0),
+            # Many questions a picture: to compare and to count takes far more examples than to find.
+            TaskShare("compared", 12, partial(scene, num_turns=12, kinds=("count", "relation")), weight=2.0),
             TaskShare("spatial", 4, partial(spatial.make, held_out=False, num_turns=3)),
             TaskShare("figures", 2, partial(figures.make, held_out=False, num_turns=3)),
             TaskShare("clips", 8, partial(clips.make, held_out=False, num_turns=3), weight=2.0),

@@ -16,6 +16,7 @@ _WORDS = "|".join((*_SMALL, *_TENS, *_SCALES))
 _NUMBER = re.compile(
     rf"\b(?:a(?=\s+(?:hundred|thousand|million|dozen)\b)|{_WORDS})(?:(?:[\s-]+and[\s-]+|[\s-]+)(?:{_WORDS}))*\b"
 )
+_NO_NUMBER = re.compile(r"\bone\s+(?:by\s+one|after\s+(?:another|the\s+other)|at\s+a\s+time)\b")
 _POINT = re.compile(r"(\d+)\s+point((?:\s+\d+)+)\b")
 _PHRASES = (
     (re.compile(r"(\d+)\s+and\s+a\s+half\b"), r"\1.5"),
@@ -40,7 +41,8 @@ _PHRASES = (
 def digits_for_words(text: str) -> str:
     """The text with number words as digits, followed by the text itself, since a phrase may be read in two ways."""
     readings = [text]
-    lowered = _NUMBER.sub(lambda found: f" {_value(found[0])} ", text.lower())
+    lowered = _NO_NUMBER.sub("in turn", text.lower())
+    lowered = _NUMBER.sub(lambda found: f" {_value(found[0])} ", lowered)
     lowered = re.sub(r"[ \t]+", " ", lowered)
     lowered = _POINT.sub(lambda found: f"{found[1]}.{re.sub(' ', '', found[2])}", lowered)
     for pattern, replacement in _PHRASES:

@@ -15,7 +15,7 @@ It does not draw overlapping shapes, and it asks nothing that a person would hav
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -42,6 +42,8 @@ from regard.train.world.shapes import (
 
 __all__ = ["COLOURS", "SHAPES", "make"]
 
+# Of the samples.
+KIND_SHARES = {"describe": 0.14, "count": 0.18, "relation": 0.18, "attribute": 0.10, "locate": 0.28, "point": 0.12}
 MAX_SHAPES = 7
 _SMALL_RANGE_PX, _LARGE_RANGE_PX = (25, 34), (LARGE_PX, 62)
 _TRAINING_SIZES = (
@@ -60,12 +62,13 @@ _HELD_OUT_SIZES = ((256, 256), (224, 224), (256, 192), (288, 208), (240, 200))
 Wanted = tuple[str, str]  # shape name, colour
 
 
-def make(rng: np.random.Generator, *, held_out: bool, num_turns: int = 1) -> Sample:
-    """One scene with up to `num_turns` questions and their answers; `truth` belongs to the first."""
-    kinds = tuple(_KINDS)
-    weights = tuple(weight for weight, _, _ in _KINDS.values())
+def make(
+    rng: np.random.Generator, *, held_out: bool, num_turns: int = 1, kinds: Sequence[str] = tuple(KIND_SHARES)
+) -> Sample:
+    """One scene with up to `num_turns` questions of some kinds and their answers; `truth` belongs to the first."""
+    weights = [KIND_SHARES[kind] for kind in kinds]
     kind = choose(rng, kinds, weights=weights)
-    _, plan, ask = _KINDS[kind]
+    plan, ask = _KINDS[kind]
     while True:
         scene = _layout(rng, plan, held_out=held_out)
         asked = ask(rng, scene)
@@ -75,7 +78,7 @@ def make(rng: np.random.Generator, *, held_out: bool, num_turns: int = 1) -> Sam
     all_clues = [clues]
     messages = [Message("user", (Image(_paint(rng, scene)), Text(question))), Message("assistant", (Text(answer),))]
     for _ in range(num_turns - 1):
-        more = _KINDS[choose(rng, kinds, weights=weights)][2](rng, scene)
+        more = _KINDS[choose(rng, kinds, weights=weights)][1](rng, scene)
         if more is not None:
             messages += [Message("user", (Text(more[0]),)), Message("assistant", (Text(more[1]),))]
             all_clues.append(more[3])
@@ -140,12 +143,12 @@ def _plan_repeated(rng: np.random.Generator, kinds: list[Wanted]) -> list[Wanted
     return same + others
 
 
-# kind: share of the samples, which shapes it needs, the question
-_KINDS: dict[str, tuple[float, Callable[..., list[Wanted]], Callable[[np.random.Generator, Scene], Asked | None]]] = {
-    "describe": (0.14, _plan_any, questions.ask_describe),
-    "count": (0.18, _plan_repeated, questions.ask_count),
-    "relation": (0.18, _plan_few, questions.ask_relation),
-    "attribute": (0.10, _plan_any, questions.ask_attribute),
-    "locate": (0.28, _plan_any, questions.ask_locate),
-    "point": (0.12, _plan_any, questions.ask_point),
+# kind: which shapes it needs, the question
+_KINDS: dict[str, tuple[Callable[..., list[Wanted]], Callable[[np.random.Generator, Scene], Asked | None]]] = {
+    "describe": (_plan_any, questions.ask_describe),
+    "count": (_plan_repeated, questions.ask_count),
+    "relation": (_plan_few, questions.ask_relation),
+    "attribute": (_plan_any, questions.ask_attribute),
+    "locate": (_plan_any, questions.ask_locate),
+    "point": (_plan_any, questions.ask_point),
 }
