@@ -235,7 +235,7 @@ def test_a_prompt_longer_than_max_model_len_is_refused_and_answers_end_at_it() -
         {"tensor_parallel_size": 2},
         {"pipeline_parallel_size": 2},
         {"cpu_offload_gb": 4},
-        {"kv_cache_dtype": "fp8"},
+        {"kv_cache_dtype": "fp8_e5m2"},
         {"hf_overrides": {"a": 1}},
         {"enable_lora": True},
         {"speculative_config": {}},

@@ -273,6 +273,7 @@ def _engine_config(memory_utilization: float, options: Options) -> EngineConfig:
         memory_utilization=memory_utilization,
         use_prefix_cache=options.pop("enable_prefix_caching", None) in (None, True),
         use_graphs=not options.pop("enforce_eager", None),
+        cache_dtype="fp8" if options.get("kv_cache_dtype") in ("fp8", "fp8_e4m3") else "auto",
     )
 
 
@@ -280,7 +281,7 @@ def _check_parallel(options: Options) -> None:
     for name in PARALLEL:
         # 0 is what torch.cuda.device_count() says where there is no GPU.
         only(options, name, 0, 1, advice="the model is kept on one device; use 1, or CUDA_VISIBLE_DEVICES to choose it")
-    only(options, "kv_cache_dtype", "auto", advice="keys and values have the model's dtype")
+    only(options, "kv_cache_dtype", "auto", "fp8", "fp8_e4m3", advice="keys and values have the model's dtype or FP8")
     only(options, "cpu_offload_gb", 0, 0.0, advice="weights stay where they are computed with")
     only(options, "load_format", "auto", "safetensors", advice="pickles are not loaded, since they can run code")
     only(options, "tokenizer_mode", "auto", advice="the checkpoint brings its own")

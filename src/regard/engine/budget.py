@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import torch
 
 from regard.device import available_memory_bytes, resident_memory_bytes, unread_bytes
-from regard.engine.paged_cache import bytes_per_block
+from regard.engine.paged_cache import CacheDtype, bytes_per_block, stored_dtype
 from regard.engine.vision_encoder import peak_bytes
 from regard.errors import CapacityError, ConfigError
 from regard.model.config import ModelConfig, VisionConfig
@@ -51,6 +51,7 @@ class Budget:
         block_size: int,
         max_memory: int | None,
         memory_utilization: float,
+        cache_dtype: CacheDtype = "auto",
     ) -> Budget:
         """Divide what this machine, or `max_memory` bytes, leaves beside the weights.
 
@@ -59,7 +60,7 @@ class Budget:
         if not 0 < memory_utilization <= 1:
             raise ConfigError(f"memory_utilization is {memory_utilization}; it must be in (0, 1]")
         rest = _rest_bytes(device, max_memory, memory_utilization)
-        block_bytes = bytes_per_block(config.text, block_size, dtype)
+        block_bytes = bytes_per_block(config.text, block_size, stored_dtype(cache_dtype, dtype))
         cache_bytes = rest // 2 if device.type != "cpu" else min(rest // 2, MAX_CPU_CACHE_BYTES)
         num_blocks = max(0, cache_bytes // block_bytes)
         one_context = -(-config.text.max_position_embeddings // block_size)

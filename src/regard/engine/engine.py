@@ -28,7 +28,7 @@ import torch
 
 from regard.engine.blocks import BlockPool
 from regard.engine.budget import Budget
-from regard.engine.paged_cache import PagedCache
+from regard.engine.paged_cache import CacheDtype, PagedCache
 from regard.engine.repetition import RepetitionGuard
 from regard.engine.request import FinishReason, Sequence, Status, visual_map
 from regard.engine.runner import Runner
@@ -61,6 +61,7 @@ class EngineConfig:
     use_prefix_cache: bool = True
     use_speculation: bool = True
     use_graphs: bool = True  # on CUDA devices
+    cache_dtype: CacheDtype = "auto"  # "fp8": half the memory or less, not exact
     vision_cache_folder: Path | None = None
     vision_cache_disk_bytes: int = 4 * 1024**3
     vision_slice_s: float = 0.2
@@ -103,6 +104,7 @@ class Engine:
             block_size=config.block_size,
             max_memory=config.max_memory,
             memory_utilization=config.memory_utilization,
+            cache_dtype=config.cache_dtype,
         )
         if config.num_blocks is not None:
             self.budget = replace(self.budget, num_blocks=config.num_blocks)
@@ -112,6 +114,7 @@ class Engine:
             block_size=config.block_size,
             dtype=model.dtype,
             device=model.device,
+            cache_dtype=config.cache_dtype,
         )
         self.pool = BlockPool(self.budget.num_blocks, config.block_size, self.budget.num_cached_blocks)
         self.scheduler = Scheduler(

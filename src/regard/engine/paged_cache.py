@@ -7,16 +7,22 @@ written and what each row may see, and is the cache that the decoder hands its q
 
 On the CPU the memory of a slot is committed by the system when it is first written, so a large cache costs nothing
 before it is used.
+
+With `cache_dtype="fp8"` a slot takes half or a quarter: keys and values are rounded to 8 bits (e4m3, without a scale:
+keys are normalised, values small) and kept as bytes, since not every device indexes that type. Not exact, so never the
+default.
 Shape letters: R rows of the step, N query heads, K key/value heads, D head_dim.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Literal
 
 import torch
 from torch import Tensor
 
+from regard.errors import ConfigError
 from regard.kernels import native
 from regard.kernels.paged_attention import Plan, Span, choose_paged_attention, plan_step
 from regard.model.config import TextConfig
@@ -28,12 +34,33 @@ def bytes_per_block(config: TextConfig, block_size: int, dtype: torch.dtype) -> 
     return per_token * block_size * dtype.itemsize
 
 
+CacheDtype = Literal["auto", "fp8"]
+FP8 = torch.float8_e4m3fn
+FP8_MAX = torch.finfo(FP8).max
+
+
+def stored_dtype(cache_dtype: CacheDtype, dtype: torch.dtype) -> torch.dtype:
+    """What slots hold for a model of this dtype. Errors: ConfigError for another name."""
+    if cache_dtype not in ("auto", "fp8"):
+        raise ConfigError(f"the cache's dtype is {cache_dtype!r}; it must be 'auto' or 'fp8'")
+    return torch.uint8 if cache_dtype == "fp8" else dtype
+
+
 class PagedCache:
     """Slots for `num_blocks` blocks in every layer, and a spare block that no sequence owns (`graphs`)."""
 
     def __init__(
-        self, config: TextConfig, *, num_blocks: int, block_size: int, dtype: torch.dtype, device: torch.device
+        self,
+        config: TextConfig,
+        *,
+        num_blocks: int,
+        block_size: int,
+        dtype: torch.dtype,
+        device: torch.device,
+        cache_dtype: CacheDtype = "auto",
     ) -> None:
+        """`dtype`: the model's."""
+        self.dtype, dtype = dtype, stored_dtype(cache_dtype, dtype)
         shape = (config.num_key_value_heads, (num_blocks + 1) * block_size, config.head_dim)
         self.keys = [torch.empty(shape, dtype=dtype, device=device) for _ in range(config.num_hidden_layers)]
         self.values = [torch.empty(shape, dtype=dtype, device=device) for _ in range(config.num_hidden_layers)]
@@ -42,7 +69,7 @@ class PagedCache:
         self.empty_slot = shape[1] - 1
         for stored in (*self.keys, *self.values):
             stored[:, self.empty_slot] = 0
-        self.attention, self.attention_reason = choose_paged_attention(device)
+        self.attention, self.attention_reason = choose_paged_attention(device, dtype)
         self.is_native = device.type == "cpu" and dtype in native.KINDS and native.library() is not None
 
 
@@ -67,7 +94,7 @@ class StepCache:
                 # Neighbours are copied whole: by index, row after row, 400 rows took ten times as long.
                 self._slots = slice(int(slots_R[0]), int(slots_R[-1]) + 1)
             bytes_per_slot = 2 * keys.shape[0] * keys.shape[2] * keys.itemsize
-            self._plan = plan_step(seen, bytes_per_slot, keys.dtype, keys.device, empty_slot=cache.empty_slot)
+            self._plan = plan_step(seen, bytes_per_slot, cache.dtype, keys.device, empty_slot=cache.empty_slot)
 
     @property
     def is_native(self) -> bool:
@@ -76,8 +103,10 @@ class StepCache:
 
     def store(self, layer: int, k_RKD: Tensor, v_RKD: Tensor) -> None:
         """Write the rows' keys and values to their slots."""
-        self._cache.keys[layer][:, self._slots] = k_RKD.transpose(0, 1)
-        self._cache.values[layer][:, self._slots] = v_RKD.transpose(0, 1)
+        for stored, rows_RKD in ((self._cache.keys[layer], k_RKD), (self._cache.values[layer], v_RKD)):
+            if stored.dtype == torch.uint8:
+                rows_RKD = rows_RKD.clamp(-FP8_MAX, FP8_MAX).to(FP8).view(torch.uint8)
+            stored[:, self._slots] = rows_RKD.transpose(0, 1)
 
     def attend(self, layer: int, q_RND: Tensor, k_RKD: Tensor, v_RKD: Tensor) -> Tensor:
         """Store the rows' keys and values, then attend. Returns (R, N, D)."""

@@ -8,7 +8,8 @@ One pair of ways, chosen by the device:
     runs       CPU: PyTorch's flash kernel reads every run where it lies, as a view, and returns the log-sum-exp of
                its scores; the parts of several runs are then merged exactly. Nothing is copied. Chunks in bfloat16
                go to native_attention.c where it is faster; with one run that is one call for past and chunk.
-    gathered   any other device: the past is gathered into one tensor, and the fused attention runs with a mask
+    gathered   any other device, or a cache in 8 bits: the past is gathered into one tensor, and the fused attention
+               runs with a mask
 
 On both, decoding rows (and their guesses) with short pasts are gathered, all of them into one call: below some hundred
 KiB (on other devices some ten MiB) a call costs more than the copy. A `Plan` says which rows; it is made once a step
@@ -166,9 +167,9 @@ def runs_attention(
 
 
 def _side_by_side(keys_KSD: Tensor, values_KSD: Tensor, gathered: Gathered) -> tuple[Tensor, Tensor]:
-    """Keys and values of all rows of `gathered`. Shapes: returns two (B, K, S, D)."""
+    """Keys and values of all rows of `gathered`, in its mask's dtype. Shapes: returns two (B, K, S, D)."""
     k_BKSD, v_BKSD = (
-        stored.index_select(1, gathered.slots)
+        _as_numbers(stored.index_select(1, gathered.slots), gathered.mask.dtype)
         .view(len(stored), len(gathered.rows), -1, stored.shape[-1])
         .transpose(0, 1)
         for stored in (keys_KSD, values_KSD)
@@ -218,7 +219,7 @@ def gathered_attention(
     for span in plan.alone:
         rows = slice(span.row, span.row + span.count)
         k, v = (
-            torch.cat([stored[:, start : start + length] for start, length in span.runs], dim=1)
+            _as_numbers(torch.cat([stored[:, start : start + length] for start, length in span.runs], 1), q_RND.dtype)
             for stored in (keys_KSD, values_KSD)
         )
         mask = None
@@ -231,8 +232,15 @@ def gathered_attention(
     return out_RND
 
 
-def choose_paged_attention(device: torch.device) -> tuple[PagedAttention, str]:
-    """The way for this device, and why."""
+def _as_numbers(stored: Tensor, dtype: torch.dtype) -> Tensor:
+    """What the cache keeps as bytes, as numbers."""
+    return stored.view(torch.float8_e4m3fn).to(dtype) if stored.dtype == torch.uint8 else stored
+
+
+def choose_paged_attention(device: torch.device, stored: torch.dtype) -> tuple[PagedAttention, str]:
+    """The way for this device and what its cache keeps, and why."""
+    if stored == torch.uint8:
+        return gathered_attention, "an FP8 cache: the past is widened where it is copied"
     if device.type == "cpu":
         return runs_attention, "CPU: PyTorch's flash kernel reads the blocks where they lie"
     return gathered_attention, f"device type {device.type!r}: the past is copied side by side for the fused attention"
