@@ -13,7 +13,7 @@ import torch
 from PIL import Image as PILImage
 
 from regard.cli.main import run
-from regard.errors import ConfigError, InputError
+from regard.errors import CheckpointError, ConfigError, InputError
 from regard.evals.curves import log_report, write_log_report
 from regard.evals.finetuned import figures, places_found
 from regard.llm import LLM
@@ -123,6 +123,26 @@ def test_a_mistake_in_the_data_is_told_with_its_line(tmp_path: Path, line: str, 
     with pytest.raises(InputError, match="d.jsonl") as caught:
         read_examples(tmp_path / "d.jsonl")
     assert told in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_a_damaged_picture_is_told_with_its_line_before_training_or_when_it_comes(
+    tiny: Path, data: Path, tmp_path: Path
+) -> None:
+    (data.parent / "b.png").write_bytes(b"no picture")
+    with pytest.raises(InputError, match="data.jsonl line 3 names b.png, which is damaged or no picture"):
+        read_examples(data)
+    whole = (data.parent / "a.png").read_bytes()
+    (data.parent / "b.png").write_bytes(whole[: len(whole) // 2])  # its beginning is fine
+    examples = read_examples(data)
+    with pytest.raises(InputError, match=r"data.jsonl line [34]: .*b.png") as caught:
+        finetune(config(tmp_path / "r", num_workers=1), tiny, examples, (), lambda _: None)
+    assert "\n" not in str(caught.value)
+
+
+def test_nothing_is_written_for_a_model_that_is_none(data: Path, tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match="not a model folder"):
+        finetune(config(tmp_path / "r"), data.parent, read_examples(data), (), lambda _: None)
+    assert not (tmp_path / "r").exists()
 
 
 @pytest.mark.parametrize("name", ["no.jsonl", "."])

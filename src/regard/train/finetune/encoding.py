@@ -10,7 +10,7 @@ Shape letters: B examples, T tokens, P patches.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -132,8 +132,11 @@ class ExampleEncoder:
         )
 
 
-class Steps(Dataset[list[Batch]]):
-    """Item i is the list of micro-batches of step i; of several processes each has its own part of the step."""
+class Steps(Dataset[list[Batch] | RegardError]):
+    """Item i is the list of micro-batches of step i; of several processes each has its own part of the step.
+
+    An example that cannot be read gives its error as the item: raised in a worker, it would come with a traceback.
+    """
 
     def __init__(
         self,
@@ -154,7 +157,13 @@ class Steps(Dataset[list[Batch]]):
     def __len__(self) -> int:
         return self._num_steps
 
-    def __getitem__(self, step: int) -> list[Batch]:
+    def __getitem__(self, step: int) -> list[Batch] | RegardError:
+        try:
+            return self._batches(step)
+        except RegardError as error:
+            return error
+
+    def _batches(self, step: int) -> list[Batch]:
         chosen = [self._examples[number] for number in self.numbers(step)[self._rank :: self._world_size]]
         # Of about one length side by side: little is padded.
         encoded = sorted(map(self._encoder.encode, chosen), key=lambda one: len(one.input_ids))
@@ -170,9 +179,9 @@ class Steps(Dataset[list[Batch]]):
         return [int(shuffled[place // count][place % count]) for place in places]
 
 
-def loader(steps: Steps, *, first_step: int, num_workers: int) -> DataLoader[list[Batch]]:
-    """Steps first_step.. in order, made ahead by worker processes."""
-    return DataLoader(
+def loader(steps: Steps, *, first_step: int, num_workers: int) -> Iterator[list[Batch]]:
+    """Steps first_step.. in order, made ahead by worker processes. Errors: InputError for one that cannot be read."""
+    made: DataLoader[list[Batch] | RegardError] = DataLoader(
         steps,
         batch_size=None,
         sampler=range(first_step, len(steps)),
@@ -181,6 +190,10 @@ def loader(steps: Steps, *, first_step: int, num_workers: int) -> DataLoader[lis
         worker_init_fn=_one_thread,
         multiprocessing_context="spawn" if num_workers else None,
     )
+    for item in made:
+        if isinstance(item, RegardError):
+            raise item
+        yield item
 
 
 def _one_thread(_: int) -> None:

@@ -5,7 +5,7 @@
     {"image": "a.png", "conversations": [{"from": "human", "value": "<image>Where?"}, {"from": "gpt", "value": "..."}]}
 
 Paths are relative to the file that names them. Every line is read and checked before anything is trained: a mistake is
-told with its file and line. Pictures are opened when they are needed, here only looked for.
+told with its file and line. Of a picture only the beginning is read here; damage behind it is told when it comes.
 """
 
 from __future__ import annotations
@@ -16,6 +16,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
+
+from PIL import Image as PILImage
 
 from regard.conversation import normalize
 from regard.errors import InputError
@@ -148,11 +150,26 @@ def _placed_part(part: Part, where: str, folder: Path) -> Part:
         return part
     if isinstance(part.source, Sequence) and not isinstance(part.source, str | bytes):
         return replace(part, source=[_placed_source(one, where, folder) for one in part.source])
-    return replace(part, source=_placed_source(part.source, where, folder))
+    placed = _placed_picture if isinstance(part, Image) else _placed_source
+    return replace(part, source=placed(part.source, where, folder))
+
+
+def _placed_picture(source: Any, where: str, folder: Path) -> Any:
+    placed = _placed_source(source, where, folder)
+    if isinstance(placed, str) and not _is_remote(placed):
+        try:
+            PILImage.open(placed).close()
+        except (OSError, SyntaxError, ValueError, PILImage.DecompressionBombError) as error:
+            raise InputError(f"{where} names {source}, which is damaged or no picture; save it again") from error
+    return placed
+
+
+def _is_remote(source: str | Path) -> bool:
+    return re.match(r"(?:https?|data):", str(source)) is not None
 
 
 def _placed_source(source: Any, where: str, folder: Path) -> Any:
-    if not isinstance(source, str | Path) or re.match(r"(?:https?|data):", str(source)):
+    if not isinstance(source, str | Path) or _is_remote(source):
         return source
     path = Path(str(source).removeprefix("file://"))
     path = path if path.is_absolute() else folder / path

@@ -24,7 +24,7 @@ from regard.errors import ConfigError
 from regard.train.finetune.examples import Example
 from regard.train.finetune.loop import STATE_FILE, FinetuneConfig, Finetuner
 from regard.train.finetune.lora import merge, save_adapters
-from regard.weights.checkpoint import DTYPES, load_model, read_config_json
+from regard.weights.checkpoint import DTYPES, load_model, read_config, read_config_json
 from regard.weights.save import save_checkpoint
 
 MAX_HELD_OUT = 64
@@ -65,6 +65,7 @@ def finetune(
     `config.world_size` processes share the weights; on CUDA each has a device of its own. This one reports and saves.
     """
     config.check()
+    read_config(folder)  # before anything is written
     use_allowed_cpus()
     config.out.mkdir(parents=True, exist_ok=True)
     config = replace(config, use_bf16=_uses_bf16(config))
